@@ -1,0 +1,1 @@
+"""The nouns that the stages share: parameters, data set, model, checkpoint, int8 program, timing, host."""

@@ -1,0 +1,78 @@
+"""The checkpoint: weights in a safetensors file, with a record that ties them to the data they were trained on.
+
+Safetensors holds no code, unlike a pickle. Nothing in the format notices a flipped bit, which is why the record
+carries a digest of the weights. The record is one metadata entry, as JSON: several entries would be written in
+random order, and the same weights would give different bytes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from armdigits import files
+from armdigits.dataset import read_provenance
+from armdigits.errors import BadInput
+from armdigits.model import NeuralNetwork
+
+FORMAT = 1
+AGAIN = "run: dvc repro --force train"
+
+
+def weights_sha256(weights: dict[str, Tensor]) -> str:
+    """The SHA-256 over the names, shapes, types and bytes of the weights, in the order of their names."""
+    parts = []
+    for name, tensor in sorted(weights.items()):
+        parts.append(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        parts.append(tensor.detach().contiguous().numpy().tobytes())
+    return files.sha256(b"".join(parts))
+
+
+def write_checkpoint(path: Path, network: NeuralNetwork) -> None:
+    """Write the weights of `network` with the digest of the training data that `download` recorded."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    record = {
+        "format": FORMAT,
+        "train_data_sha256": read_provenance()["files"]["train.safetensors"]["sha256"],
+        "weights_sha256": weights_sha256(weights),
+    }
+    files.write_bytes(path, save(weights, {"record": json.dumps(record)}))
+
+
+def read_checkpoint(path: Path) -> tuple[NeuralNetwork, str]:
+    """Read the network in the form without dropout, in evaluation mode.
+
+    Returns:
+        The network and the SHA-256 of its weights.
+
+    Raises:
+        BadInput: the file is missing, is no safetensors file, holds other weights than its record says or than
+            the network has, or was trained on other data than the project holds.
+    """
+    files.read_bytes(path, "train")
+    try:
+        with safe_open(path, framework="pt") as file:
+            record: dict[str, Any] = json.loads((file.metadata() or {}).get("record", "{}"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except (SafetensorError, ValueError, OSError) as error:
+        raise BadInput(f"{path}: not a safetensors checkpoint ({error}); {AGAIN}") from None
+    if record.get("format") != FORMAT:
+        found = record.get("format", "none")
+        raise BadInput(f"{path}: expected checkpoint format {FORMAT}, found {found}; {AGAIN}")
+    digest = weights_sha256(weights)
+    if digest != record["weights_sha256"]:
+        raise BadInput(f"{path}: expected weights of SHA-256 {record['weights_sha256']}, found {digest}; {AGAIN}")
+    expected = read_provenance()["files"]["train.safetensors"]["sha256"]
+    if record["train_data_sha256"] != expected:
+        raise BadInput(f"{path}: trained on other data than data/ holds now; {AGAIN}")
+    network = NeuralNetwork(use_dropout=False)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BadInput(f"{path}: not the weights of this network ({str(error).splitlines()[-1].strip()}); {AGAIN}") from None
+    return network.eval(), digest
+
+

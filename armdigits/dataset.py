@@ -1,0 +1,106 @@
+"""The data set as the stages see it: images and labels in safetensors files, and a record of what they are.
+
+Safetensors files are memory-mapped when they are read and hold no code (https://huggingface.co/docs/safetensors).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from armdigits import files, paths
+from armdigits.errors import BadInput
+
+IMAGE_SHAPE = (28, 28)
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some images and what they show.
+
+    Attributes:
+        images: uint8 [N, 28, 28], 0 is paper and 255 ink.
+        labels: uint8 [N], 0 to 9.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when a shape, a type or a label is not what the class promises."""
+        count = len(self.labels)
+        if self.images.dtype != torch.uint8 or self.images.shape != (count, *IMAGE_SHAPE):
+            raise ValueError(f"images: expected uint8 [{count}, 28, 28], got {_describe(self.images)}")
+        if self.labels.dtype != torch.uint8 or self.labels.dim() != 1:
+            raise ValueError(f"labels: expected uint8 [N], got {_describe(self.labels)}")
+        if count == 0 or int(self.labels.max()) >= CLASSES:
+            raise ValueError("labels: expected at least one, each from 0 to 9")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixels(self) -> Tensor:
+        """The images as the network takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
+        return self.images.unsqueeze(1).float() / 255
+
+    def targets(self) -> Tensor:
+        """The labels as losses and metrics take them: int64 [N]."""
+        return self.labels.long()
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def write_dataset(name: str, source: dict[str, str], splits: dict[Path, Split]) -> None:
+    """Write each split, then the record that makes them valid.
+
+    Args:
+        name: the data set's name in `params.yaml`.
+        source: the files or arrays that the splits were made from, and their checksums.
+        splits: what goes into which file.
+    """
+    record: dict[str, Any] = {"name": name, "source": source, "files": {}}
+    for path, split in splits.items():
+        content = save({"images": split.images.contiguous(), "labels": split.labels.contiguous()})
+        files.write_bytes(path, content)
+        record["files"][path.name] = {
+            "images": len(split),
+            "images_of_class": torch.bincount(split.labels, minlength=CLASSES).tolist(),
+            "sha256": files.sha256(content),
+        }
+    files.write_json(paths.PROVENANCE, record)
+
+
+def read_provenance() -> dict[str, Any]:
+    """The record that `download` wrote: `name`, `source`, and for each of `files` its counts and `sha256`."""
+    record = files.read_json(paths.PROVENANCE, "download")
+    if not isinstance(record.get("name"), str) or not isinstance(record.get("files"), dict):
+        raise BadInput(f"{paths.PROVENANCE}: not the record of a data set; run: dvc repro --force download")
+    return record
+
+
+def read_split(path: Path) -> Split:
+    """Read one split and check its bytes against the record.
+
+    Raises:
+        BadInput: the file is missing, damaged, or not the one that the record describes.
+    """
+    content = files.read_bytes(path, "download")
+    expected = read_provenance()["files"].get(path.name, {}).get("sha256")
+    found = files.sha256(content)
+    if found != expected:
+        raise BadInput(
+            f"{path}: expected SHA-256 {expected} (from {paths.PROVENANCE}), found {found}; "
+            "run: dvc repro --force download"
+        )
+    try:
+        tensors = load(content)
+        return Split(tensors["images"], tensors["labels"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BadInput(f"{path}: not a split of a data set ({error}); run: dvc repro --force download") from None

@@ -1,0 +1,57 @@
+"""Pictures for people. Drawn off screen, and without the dates and versions that would change their bytes."""
+
+import io
+import math
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+from numpy.typing import NDArray
+
+from armdigits.dataset import Split
+
+mpl.use("agg")
+COLUMNS = 8
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def digits_grid(title: str, split: Split, captions: list[str]) -> bytes:
+    """A PNG that shows the images of `split` in rows of eight, dark on light, each over its caption."""
+    rows = max(1, math.ceil(len(captions) / COLUMNS))
+    figure = Figure(figsize=(COLUMNS * 1.25, rows * 1.6 + 0.6), layout="constrained")
+    figure.suptitle(title)
+    for position, axes in enumerate(figure.subplots(rows, COLUMNS, squeeze=False).flat):
+        axes.axis("off")
+        if position < len(captions):
+            axes.imshow(split.images[position], cmap="gray_r", vmin=0, vmax=255)
+            axes.set_title(captions[position], y=-0.3, fontsize=9)
+    return png(figure)
+
+
+def latency_curves(title: str, latencies: dict[str, dict[str, NDArray[np.float64]]]) -> bytes:
+    """A PNG with the distribution of the latencies: for each time, the share of calls that were faster.
+
+    Args:
+        title: of the picture.
+        latencies: for each panel's title and variant, the durations of the calls in microseconds, in any shape.
+    """
+    figure = Figure(figsize=(4 * len(latencies), 4), layout="constrained")
+    figure.suptitle(title)
+    for axes, (panel, variants) in zip(figure.subplots(1, len(latencies), squeeze=False).flat, latencies.items(), strict=True):
+        for name, durations in variants.items():
+            axes.ecdf(durations.ravel(), label=f"{name}, median {np.median(durations):.3g} µs")
+        slowest = max(np.percentile(durations, 99.5) for durations in variants.values())
+        fastest = min(durations.min() for durations in variants.values())
+        axes.set(title=panel, xscale="log", xlim=(fastest * 0.9, slowest), xlabel="µs a call", ylabel="share of calls")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right", fontsize=8)
+    return png(figure)

@@ -1,0 +1,27 @@
+"""What a network says of images, without dropout and without gradients."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BATCH = 1000
+
+
+@torch.inference_mode()
+def logits_of(network: nn.Module, pixels: Tensor) -> Tensor:
+    """The logits float32 [N, 10] of images float32 [N, 1, 28, 28]. The network's mode is left as it was."""
+    was_training = network.training
+    network.eval()
+    logits = torch.cat([network(batch) for batch in pixels.split(BATCH)])
+    network.train(was_training)
+    return logits
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> float:
+    """Share of images whose largest logit is that of their label."""
+    return (logits.argmax(1) == targets).double().mean().item()
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> float:
+    """Mean negative log-likelihood of the labels, in nats."""
+    return functional.cross_entropy(logits.double(), targets).item()

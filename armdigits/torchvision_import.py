@@ -1,0 +1,32 @@
+"""The import of torchvision's MNIST, which works also beside a torch that was built without CUDA.
+
+The default index's torchvision for x86-64 is linked with CUDA. Beside a CPU build of torch its compiled extension
+cannot be loaded, and `import torchvision` then dies with `operator torchvision::nms does not exist`, because it
+registers fake kernels for operators that nothing has declared. Declaring them is all that the import needs:
+nothing in this project calls them.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+
+def _compiled_extension_loads() -> bool:
+    try:
+        for location in find_spec("torchvision").submodule_search_locations:
+            for extension in Path(location).glob("_C.*"):
+                torch.ops.load_library(extension)
+    except OSError:
+        return False
+    return True
+
+
+if not _compiled_extension_loads():
+    _declarations = torch.library.Library("torchvision", "DEF")  # they last as long as this object
+    for _operator in ("nms", "qnms"):
+        _declarations.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+from torchvision.datasets import mnist  # noqa: E402
+
+__all__ = ["mnist"]

@@ -1,0 +1,101 @@
+"""Time the network in eager mode, the fp32 program and the int8 program on this machine.
+
+    python -m stages.benchmark       (dvc repro benchmark)
+
+Reads the checkpoint, the programs and the test images; writes metrics/benchmark.json and a picture of the latency
+distributions. Fails when int8 is too slow beside fp32, unless the machine is too noisy to say.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from armdigits import host, paths, stage
+from armdigits.checkpoint import read_checkpoint
+from armdigits.dataset import read_provenance, read_split
+from armdigits.errors import GateFailed
+from armdigits.files import write_bytes, write_json
+from armdigits.parameters import Benchmark, Parameters
+from armdigits.pictures import latency_curves
+from armdigits.runtime import read_program, use_threads
+from armdigits.timing import Nanoseconds, ratio, summarise, time_interleaved
+
+FEWEST_CALLS = 8  # a block
+VARIANTS = ("eager", "fp32", "int8")
+CONTROL = "int8 again"
+
+
+def benchmark(
+    variants: dict[str, Callable[[Tensor], Tensor]], pixels: Tensor, batch: int, settings: Benchmark
+) -> tuple[dict, dict[str, Nanoseconds]]:
+    """Time eager, fp32 and int8 at one batch size on images float32 [N, 1, 28, 28].
+
+    Returns:
+        The metrics, and the duration of each call.
+    """
+    queries = [query for query in pixels.split(batch) if len(query) == batch]
+    calls = max(FEWEST_CALLS, settings.calls // batch)
+    with torch.inference_mode():
+        contest = {**variants, CONTROL: variants["int8"]}
+        times = time_interleaved(contest, queries, settings.rounds, calls, settings.seed)
+    metrics = {name: summarise(times[name], batch) for name in VARIANTS}
+    for key, numerator, denominator in (
+        ("int8_over_fp32", "int8", "fp32"),
+        ("int8_over_eager", "int8", "eager"),
+        ("fp32_over_eager", "fp32", "eager"),
+        ("control", CONTROL, "int8"),
+    ):
+        metrics[key] = ratio(times[numerator], times[denominator], settings.seed)
+    metrics["noisy"] = not metrics["control"]["low"] <= 1 <= metrics["control"]["high"]
+    return metrics, {name: times[name] for name in VARIANTS}
+
+
+def table(batch: int, metrics: dict) -> str:
+    """The metrics of one batch size for people."""
+    lines = [f"batch {batch:<6}    p50 us     p90 us     p99 us      images/s"]
+    for name in VARIANTS:
+        row = metrics[name]
+        lines.append(
+            f"  {name:<8} {row['p50_us']:9.2f}  {row['p90_us']:9.2f}  {row['p99_us']:9.2f}  {row['images_per_s']:12,.0f}"
+        )
+    for key in ("int8_over_fp32", "int8_over_eager", "fp32_over_eager", "control"):
+        lines.append("  {:<16} {ratio:.3f}  [{low:.3f}, {high:.3f}]".format(key, **metrics[key]))
+    if metrics["noisy"]:
+        lines.append("  NOISY: the program is not even as fast as itself; take these figures as rough ones")
+    return "\n".join(lines)
+
+
+def main(parameters: Parameters) -> None:
+    """Time every batch size, write everything, then judge batch 1."""
+    settings = parameters.benchmark
+    torch.set_num_threads(settings.threads)
+    use_threads(settings.threads)
+    network, weights_sha256 = read_checkpoint(paths.MODEL)
+    variants = {
+        "eager": network,
+        "fp32": read_program(paths.FP32_PROGRAM, weights_sha256),
+        "int8": read_program(paths.INT8_PROGRAM, weights_sha256),
+    }
+    pixels = read_split(paths.TEST_DATA).pixels()
+    machine = {**host.identify(), **host.conditions(), "threads": settings.threads}
+
+    metrics, latencies = {"dataset": read_provenance()["name"], "host": machine}, {}
+    for batch in settings.batch_sizes:
+        metrics[f"batch_{batch}"], times = benchmark(variants, pixels, batch, settings)
+        latencies[f"batch {batch}"] = {name: durations / 1000 for name, durations in times.items()}
+        print(table(batch, metrics[f"batch_{batch}"]), flush=True)
+    write_json(paths.BENCHMARK_METRICS, metrics)
+    title = f"Latency on {machine['cpu']} ({machine['arch']}), threads: {settings.threads}"
+    write_bytes(paths.LATENCY, latency_curves(title, latencies))
+
+    single, limit = metrics["batch_1"], settings.max_ratio
+    high = single["int8_over_fp32"]["high"]
+    if high > limit and single["noisy"]:
+        print(f"int8 over fp32 reaches {high:.3f}, above benchmark.max_ratio ({limit}): not judged, the run is noisy")
+    elif high > limit:
+        raise GateFailed(f"int8 over fp32 at batch 1 reaches {high:.3f}, above benchmark.max_ratio ({limit})")
+
+
+if __name__ == "__main__":
+    stage.run("benchmark", main)
