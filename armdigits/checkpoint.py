@@ -31,15 +31,21 @@ def weights_sha256(weights: dict[str, Tensor]) -> str:
     return files.sha256(b"".join(parts))
 
 
-def write_checkpoint(path: Path, network: NeuralNetwork) -> None:
-    """Write the weights of `network` with the digest of the training data that `download` recorded."""
+def write_checkpoint(path: Path, network: NeuralNetwork) -> int:
+    """Write the weights of `network` with the digest of the training data that `download` recorded.
+
+    Returns:
+        The size of the file in bytes.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     record = {
         "format": FORMAT,
         "train_data_sha256": read_provenance()["files"]["train.safetensors"]["sha256"],
         "weights_sha256": weights_sha256(weights),
     }
-    files.write_bytes(path, save(weights, {"record": json.dumps(record)}))
+    content = save(weights, {"record": json.dumps(record)})
+    files.write_bytes(path, content)
+    return len(content)
 
 
 def read_checkpoint(path: Path) -> tuple[NeuralNetwork, str]:
@@ -72,7 +78,7 @@ def read_checkpoint(path: Path) -> tuple[NeuralNetwork, str]:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise BadInput(f"{path}: not the weights of this network ({str(error).splitlines()[-1].strip()}); {AGAIN}") from None
+        raise BadInput(
+            f"{path}: not the weights of this network ({str(error).splitlines()[-1].strip()}); {AGAIN}"
+        ) from None
     return network.eval(), digest
-
-

@@ -183,7 +183,6 @@ def _show(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-
 def _lines(problem: dict[str, Any]) -> list[str]:
     """One of pydantic's errors in the words of the user, most often one line."""
     key = ".".join(str(part) for part in problem["loc"])

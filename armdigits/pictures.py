@@ -44,12 +44,20 @@ def latency_curves(title: str, latencies: dict[str, dict[str, NDArray[np.float64
     """
     figure = Figure(figsize=(4 * len(latencies), 4), layout="constrained")
     figure.suptitle(title)
-    for axes, (panel, variants) in zip(figure.subplots(1, len(latencies), squeeze=False).flat, latencies.items(), strict=True):
+    for axes, (panel, variants) in zip(
+        figure.subplots(1, len(latencies), squeeze=False).flat, latencies.items(), strict=True
+    ):
         for name, durations in variants.items():
             axes.ecdf(durations.ravel(), label=f"{name}, median {np.median(durations):.3g} µs")
         slowest = max(np.percentile(durations, 99.5) for durations in variants.values())
         fastest = min(durations.min() for durations in variants.values())
-        axes.set(title=panel, xscale="log", xlim=(fastest * 0.9, slowest), xlabel="µs a call", ylabel="share of calls")
+        axes.set(
+            title=panel,
+            xscale="log",
+            xlim=(fastest * 0.9, slowest),
+            xlabel="µs a call",
+            ylabel="share of calls",
+        )
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)

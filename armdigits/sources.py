@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from tqdm import tqdm
 
-from armdigits import files, paths
+from armdigits import files
 from armdigits.dataset import Split
 from armdigits.errors import BadInput, Failure
 from armdigits.parameters import TEST_IMAGES
@@ -41,7 +41,8 @@ SHAPES = {
     "t10k-images-idx3-ubyte": (10_000, 28, 28),
     "t10k-labels-idx1-ubyte": (10_000,),
 }
-DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"  # of scikit-learn's 1,797 8x8 images and labels as uint8
+# SHA-256 of scikit-learn's 1,797 images and labels: uint8 [1797, 8, 8], [1797]
+DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
 class NoMirror(Failure):

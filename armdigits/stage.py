@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from armdigits import paths
-from armdigits.errors import BadInput, Failure
+from armdigits.errors import BadInput, reported
 from armdigits.parameters import Parameters, load_parameters
 
 
@@ -21,17 +21,10 @@ def run(name: str, work: Callable[[Parameters], None]) -> None:
     """
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    try:
+    with reported(name):
         parameters = load_parameters(paths.PARAMETERS)
         with only_one(name):
             work(parameters)
-    except Failure as failure:
-        print(f"{name}: {failure}".replace("\n", f"\n{name}: "), file=sys.stderr)
-        sys.exit(failure.exit_code)
-    except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"{name}: {what}; nothing was left half-written", file=sys.stderr)
-        sys.exit(1)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -101,4 +101,8 @@ def ratio(numerator: Nanoseconds, denominator: Nanoseconds, seed: int) -> dict[s
     ratios = np.median(numerator, axis=1) / np.median(denominator, axis=1)
     draws = np.random.default_rng(seed).integers(len(ratios), size=(RESAMPLES, len(ratios)))
     low, high = np.percentile(np.median(ratios[draws], axis=1), (2.5, 97.5))
-    return {"ratio": round(float(np.median(ratios)), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    return {
+        "ratio": round(float(np.median(ratios)), 4),
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+    }

@@ -42,9 +42,7 @@ def train(network: NeuralNetwork, data: Split, validation: Split, settings: Trai
         order = torch.randperm(len(data))
         loss = _steps(network, optimizer, pixels[order], targets[order], settings.batch_size, f"epoch {epoch}")
         logits = logits_of(network, validation_pixels)
-        yield Epoch(
-            epoch, loss, cross_entropy(logits, validation_targets), accuracy(logits, validation_targets)
-        )
+        yield Epoch(epoch, loss, cross_entropy(logits, validation_targets), accuracy(logits, validation_targets))
 
 
 def _steps(

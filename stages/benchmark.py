@@ -24,6 +24,12 @@ from armdigits.timing import Nanoseconds, ratio, summarise, time_interleaved
 FEWEST_CALLS = 8  # a block
 VARIANTS = ("eager", "fp32", "int8")
 CONTROL = "int8 again"
+RATIOS = {
+    "int8_over_fp32": ("int8", "fp32"),
+    "int8_over_eager": ("int8", "eager"),
+    "fp32_over_eager": ("fp32", "eager"),
+    "control": (CONTROL, "int8"),
+}
 
 
 def benchmark(
@@ -40,12 +46,7 @@ def benchmark(
         contest = {**variants, CONTROL: variants["int8"]}
         times = time_interleaved(contest, queries, settings.rounds, calls, settings.seed)
     metrics = {name: summarise(times[name], batch) for name in VARIANTS}
-    for key, numerator, denominator in (
-        ("int8_over_fp32", "int8", "fp32"),
-        ("int8_over_eager", "int8", "eager"),
-        ("fp32_over_eager", "fp32", "eager"),
-        ("control", CONTROL, "int8"),
-    ):
+    for key, (numerator, denominator) in RATIOS.items():
         metrics[key] = ratio(times[numerator], times[denominator], settings.seed)
     metrics["noisy"] = not metrics["control"]["low"] <= 1 <= metrics["control"]["high"]
     return metrics, {name: times[name] for name in VARIANTS}
@@ -54,13 +55,10 @@ def benchmark(
 def table(batch: int, metrics: dict) -> str:
     """The metrics of one batch size for people."""
     lines = [f"batch {batch:<6}    p50 us     p90 us     p99 us      images/s"]
-    for name in VARIANTS:
-        row = metrics[name]
-        lines.append(
-            f"  {name:<8} {row['p50_us']:9.2f}  {row['p90_us']:9.2f}  {row['p99_us']:9.2f}  {row['images_per_s']:12,.0f}"
-        )
-    for key in ("int8_over_fp32", "int8_over_eager", "fp32_over_eager", "control"):
-        lines.append("  {:<16} {ratio:.3f}  [{low:.3f}, {high:.3f}]".format(key, **metrics[key]))
+    row = "  {:<8} {p50_us:9.2f}  {p90_us:9.2f}  {p99_us:9.2f}  {images_per_s:12,.0f}"
+    lines += [row.format(name, **metrics[name]) for name in VARIANTS]
+    row = "  {:<16} {ratio:.3f}  [{low:.3f}, {high:.3f}]"
+    lines += [row.format(name, **metrics[name]) for name in RATIOS]
     if metrics["noisy"]:
         lines.append("  NOISY: the program is not even as fast as itself; take these figures as rough ones")
     return "\n".join(lines)

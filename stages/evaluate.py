@@ -59,11 +59,11 @@ def main(parameters: Parameters) -> None:
     logits = logits_of(network, test.pixels())
 
     metrics = evaluate(logits, test.targets())
-    write_json(
-        paths.EVALUATE_METRICS, {"dataset": read_provenance()["name"], "test_images": len(test), **metrics}
-    )
+    write_json(paths.EVALUATE_METRICS, {"dataset": read_provenance()["name"], "test_images": len(test), **metrics})
     write_csv(
-        paths.PREDICTIONS, ("actual", "predicted"), zip(test.labels.tolist(), logits.argmax(1).tolist(), strict=True)
+        paths.PREDICTIONS,
+        ("actual", "predicted"),
+        zip(test.labels.tolist(), logits.argmax(1).tolist(), strict=True),
     )
     write_bytes(paths.MISCLASSIFIED, misclassified(test, logits, parameters.evaluate.misclassified))
 

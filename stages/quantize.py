@@ -38,7 +38,9 @@ def main(parameters: Parameters) -> None:
 
     test = read_split(paths.TEST_DATA)
     pixels, targets = test.pixels(), test.targets()
-    logits = {path: read_program(path, weights_sha256).logits_of(pixels) for path in (paths.FP32_PROGRAM, paths.INT8_PROGRAM)}
+    logits = {
+        path: read_program(path, weights_sha256).logits_of(pixels) for path in (paths.FP32_PROGRAM, paths.INT8_PROGRAM)
+    }
     metrics = {
         "dataset": read_provenance()["name"],
         "fp32": {"accuracy": accuracy(logits[paths.FP32_PROGRAM], targets), "bytes": len(fp32)},

@@ -39,15 +39,20 @@ def main(parameters: Parameters) -> None:
             flush=True,
         )
 
-    write_checkpoint(paths.MODEL, network)
+    size = write_checkpoint(paths.MODEL, network)
     write_bytes(paths.LAYERS, f"{layers}\n".encode())
     header = [field.name for field in dataclasses.fields(Epoch)]
     write_csv(paths.HISTORY, header, (dataclasses.astuple(epoch) for epoch in history))
-    last = dataclasses.asdict(history[-1])
-    del last["epoch"]
+    _, *last = header
     write_json(
         paths.TRAIN_METRICS,
-        {"dataset": read_provenance()["name"], "parameters": layers.total_params, "epochs": len(history), **last},
+        {
+            "dataset": read_provenance()["name"],
+            "parameters": layers.total_params,
+            "bytes": size,
+            "epochs": len(history),
+            **{name: getattr(history[-1], name) for name in last},
+        },
     )
 
 

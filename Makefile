@@ -1,0 +1,53 @@
+# Verbs for people and for CI. Each sets the environment up first, once; `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# CPU builds of torch and torchvision; where this index cannot be reached, the default index serves.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+# DVC starts the stages with the `python` that it finds first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test lint format results readme mnist digits clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv with the pinned versions (every other verb does it when needed)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "setup: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --no-deps --retries 1 --extra-index-url $(CPU_INDEX) -c constraints.txt torch torchvision
+	python -m pip install --quiet -c constraints.txt -e '.[test]'
+	@touch $@
+
+repro: $(READY) ## run the pipeline and show the results; falls back to the embedded digits, loudly, without a mirror
+	@python -m tools.reproduce
+
+test: $(READY) ## run the tests
+	@python -m pytest
+
+lint: $(READY) ## check style and formatting
+	@ruff check . && ruff format --check .
+
+format: $(READY) ## put the code in shape
+	@ruff check --fix . && ruff format .
+
+results: $(READY) ## show the results table of the last run
+	@python -m tools.results
+
+readme: $(READY) ## put the results table of the last run into README.md
+	@python -m tools.results --readme
+
+mnist: $(READY) ## set params.yaml to MNIST
+	@python -m tools.select_dataset mnist
+
+digits: $(READY) ## set params.yaml to scikit-learn's digits, which need no network
+	@python -m tools.select_dataset digits
+
+clean: ## remove the environment and the local state; data, models and DVC's cache stay
+	rm -rf $(VENV) .state .pytest_cache .ruff_cache *.egg-info
