@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
-from armdigits.dataset import Split
-
 mpl.use("agg")
 COLUMNS = 8
 
@@ -22,15 +20,15 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def digits_grid(title: str, split: Split, captions: list[str]) -> bytes:
-    """A PNG that shows the images of `split` in rows of eight, dark on light, each over its caption."""
+def digits_grid(title: str, images: NDArray[np.uint8], captions: list[str]) -> bytes:
+    """A PNG that shows images uint8 [N, 28, 28] in rows of eight, dark on light, each over its caption."""
     rows = max(1, math.ceil(len(captions) / COLUMNS))
     figure = Figure(figsize=(COLUMNS * 1.25, rows * 1.6 + 0.6), layout="constrained")
     figure.suptitle(title)
     for position, axes in enumerate(figure.subplots(rows, COLUMNS, squeeze=False).flat):
         axes.axis("off")
         if position < len(captions):
-            axes.imshow(split.images[position], cmap="gray_r", vmin=0, vmax=255)
+            axes.imshow(images[position], cmap="gray_r", vmin=0, vmax=255)
             axes.set_title(captions[position], y=-0.3, fontsize=9)
     return png(figure)
 

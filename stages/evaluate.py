@@ -48,7 +48,7 @@ def misclassified(test: Split, logits: Tensor, count: int) -> bytes:
         for digit, read, sure in zip(test.labels[shown], predicted[shown], confidence[shown], strict=True)
     ]
     title = f"The {len(captions)} most confident of {len(wrong)} mistakes on {len(test):,} test images"
-    return digits_grid(title, Split(test.images[shown], test.labels[shown]) if captions else test, captions)
+    return digits_grid(title, test.images[shown].numpy(), captions)
 
 
 def main(parameters: Parameters) -> None:

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from armdigits import host
+from armdigits.errors import GateFailed
+from stages.benchmark import judge
+from tests.conftest import run_stage, set_parameters
+
+
+def test_the_metrics_have_the_promised_keys(pipeline):
+    metrics = json.loads((pipeline / "metrics/benchmark.json").read_text())
+    assert metrics["dataset"] == "digits"
+    assert metrics["host"].items() >= host.identify().items()
+    for batch in ("batch_1", "batch_8"):
+        for variant in ("eager", "fp32", "int8"):
+            assert {"p50_us", "p90_us", "p99_us", "images_per_s"} <= set(metrics[batch][variant])
+        for ratio in ("int8_over_fp32", "int8_over_eager", "fp32_over_eager", "control"):
+            figures = metrics[batch][ratio]
+            assert 0 < figures["low"] <= figures["ratio"] <= figures["high"]
+
+
+def test_a_machine_that_is_noisy_is_one_whose_control_misses_1(pipeline):
+    metrics = json.loads((pipeline / "metrics/benchmark.json").read_text())
+    for batch in ("batch_1", "batch_8"):
+        control = metrics[batch]["control"]
+        assert metrics[batch]["noisy"] is not (control["low"] <= 1 <= control["high"])
+
+
+def test_too_high_a_ratio_fails_or_is_called_noisy(ran):
+    set_parameters(ran, {"benchmark.max_ratio": "0.000001"})
+    done = run_stage(ran, "benchmark")
+    metrics = json.loads((ran / "metrics/benchmark.json").read_text())["batch_1"]
+    words = "not judged, the run is noisy" if metrics["noisy"] else "above benchmark.max_ratio (1e-06)"
+    assert words in done.stdout + done.stderr
+    assert done.returncode == (0 if metrics["noisy"] else 1)
+
+
+@pytest.mark.parametrize(("high", "noisy", "fails"), [(0.91, False, True), (0.91, True, False), (0.9, False, False)])
+def test_the_gate_is_on_the_upper_end_and_spares_noisy_runs(high, noisy, fails):
+    single = {"int8_over_fp32": {"ratio": 0.5, "low": 0.4, "high": high}, "noisy": noisy}
+    if fails:
+        with pytest.raises(GateFailed, match=r"reaches 0.910, above benchmark.max_ratio \(0.9\)"):
+            judge(single, limit=0.9)
+    else:
+        judge(single, limit=0.9)

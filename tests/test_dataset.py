@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from armdigits import files, paths
+from armdigits.dataset import Split, read_provenance, read_split
+from armdigits.errors import BadInput
+from tests.conftest import some_images, write_some_data
+
+
+def test_what_is_written_is_read_again(folder):
+    write_some_data()
+    split = read_split(paths.TRAIN_DATA)
+    assert torch.equal(split.images, some_images(60, 1).images)
+    assert torch.equal(split.labels, some_images(60, 1).labels)
+
+
+def test_the_record_counts_images_and_classes(folder):
+    write_some_data()
+    record = read_provenance()
+    assert record["name"] == "digits"
+    assert record["files"]["test.safetensors"]["images"] == 30
+    assert record["files"]["test.safetensors"]["images_of_class"] == [3] * 10
+
+
+def test_pixels_are_floats_from_0_to_1_with_a_channel():
+    images = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    images[0, 0, :3] = torch.tensor([0, 51, 255])
+    split = Split(images, torch.tensor([3], dtype=torch.uint8))
+    pixels = split.pixels()
+    assert pixels.shape == (1, 1, 28, 28)
+    assert pixels.dtype == torch.float32
+    assert pixels.flatten()[:3].tolist() == [0, pytest.approx(0.2), 1]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.zeros(2, 28, 28), torch.zeros(2, dtype=torch.uint8), "images: expected uint8"),
+        (torch.zeros(2, 27, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"got uint8 \[2, 27, 28\]"),
+        (torch.zeros(3, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"expected uint8 \[2, 28, 28\]"),
+        (torch.zeros(2, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "labels: expected uint8"),
+        (torch.zeros(1, 28, 28, dtype=torch.uint8), torch.tensor([10], dtype=torch.uint8), "each from 0 to 9"),
+        (torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8), "at least one"),
+    ],
+)
+def test_a_split_refuses_other_shapes_types_and_labels(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        Split(images, labels)
+
+
+def test_a_flipped_bit_is_refused_with_both_checksums(folder):
+    write_some_data()
+    content = bytearray(paths.TRAIN_DATA.read_bytes())
+    content[-1] ^= 1
+    paths.TRAIN_DATA.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_split(paths.TRAIN_DATA)
+    message = str(caught.value)
+    assert message.startswith("data/train.safetensors: expected SHA-256 ")
+    assert files.sha256(bytes(content)) in message
+    assert message.endswith("run: dvc repro --force download")
+
+
+def test_another_split_in_its_place_is_refused(folder):
+    write_some_data()
+    paths.TRAIN_DATA.write_bytes(paths.TEST_DATA.read_bytes())
+    with pytest.raises(BadInput, match=r"train.safetensors: expected SHA-256"):
+        read_split(paths.TRAIN_DATA)
+
+
+def test_the_files_are_plain_safetensors(folder):
+    write_some_data()
+    assert set(load_file(paths.TEST_DATA)) == {"images", "labels"}
+
+
+def test_a_record_of_something_else_is_refused(folder):
+    Path("data").mkdir()
+    paths.PROVENANCE.write_text('{"name": 1}')
+    with pytest.raises(BadInput, match="not the record of a data set; run: dvc repro --force download"):
+        read_provenance()
