@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from armdigits import files
 from armdigits.dataset import read_provenance
@@ -19,7 +19,6 @@ from armdigits.errors import BadInput
 from armdigits.model import NeuralNetwork
 
 FORMAT = 1
-AGAIN = "run: dvc repro --force train"
 
 
 def weights_sha256(weights: dict[str, Tensor]) -> str:
@@ -31,7 +30,7 @@ def weights_sha256(weights: dict[str, Tensor]) -> str:
     return files.sha256(b"".join(parts))
 
 
-def write_checkpoint(path: Path, network: NeuralNetwork) -> int:
+def write_checkpoint(path: Path, network: nn.Module) -> int:
     """Write the weights of `network` with the digest of the training data that `download` recorded.
 
     Returns:
@@ -55,30 +54,40 @@ def read_checkpoint(path: Path) -> tuple[NeuralNetwork, str]:
         The network and the SHA-256 of its weights.
 
     Raises:
+        BadInput: as `read_weights`.
+    """
+    network = NeuralNetwork(use_dropout=False)
+    return network.eval(), read_weights(path, network, "train")
+
+
+def read_weights(path: Path, network: nn.Module, stage: str) -> str:
+    """Load the weights that `stage` wrote into `network`.
+
+    Returns:
+        The SHA-256 of the weights.
+
+    Raises:
         BadInput: the file is missing, is no safetensors file, holds other weights than its record says or than
             the network has, or was trained on other data than the project holds.
     """
-    files.read_bytes(path, "train")
+    again = f"run: dvc repro --force {stage}"
+    content = files.read_bytes(path, stage)
     try:
-        with safe_open(path, framework="pt") as file:
-            record: dict[str, Any] = json.loads((file.metadata() or {}).get("record", "{}"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except (SafetensorError, ValueError, OSError) as error:
-        raise BadInput(f"{path}: not a safetensors checkpoint ({error}); {AGAIN}") from None
+        weights = load(content)
+        size = int.from_bytes(content[:8], "little")
+        record: dict[str, Any] = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["record"])
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BadInput(f"{path}: not a checkpoint of this project ({error}); {again}") from None
     if record.get("format") != FORMAT:
-        found = record.get("format", "none")
-        raise BadInput(f"{path}: expected checkpoint format {FORMAT}, found {found}; {AGAIN}")
+        raise BadInput(f"{path}: expected checkpoint format {FORMAT}, found {record.get('format')}; {again}")
     digest = weights_sha256(weights)
     if digest != record["weights_sha256"]:
-        raise BadInput(f"{path}: expected weights of SHA-256 {record['weights_sha256']}, found {digest}; {AGAIN}")
-    expected = read_provenance()["files"]["train.safetensors"]["sha256"]
-    if record["train_data_sha256"] != expected:
-        raise BadInput(f"{path}: trained on other data than data/ holds now; {AGAIN}")
-    network = NeuralNetwork(use_dropout=False)
+        raise BadInput(f"{path}: expected weights of SHA-256 {record['weights_sha256']}, found {digest}; {again}")
+    if record["train_data_sha256"] != read_provenance()["files"]["train.safetensors"]["sha256"]:
+        raise BadInput(f"{path}: trained on other data than data/ holds now; {again}")
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise BadInput(
-            f"{path}: not the weights of this network ({str(error).splitlines()[-1].strip()}); {AGAIN}"
-        ) from None
-    return network.eval(), digest
+        what = str(error).splitlines()[-1].strip()
+        raise BadInput(f"{path}: not the weights of this network ({what}); {again}") from None
+    return digest

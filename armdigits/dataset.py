@@ -44,6 +44,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, rows: Tensor) -> "Split":
+        """The images of the given rows, int64 [M]."""
+        return Split(self.images[rows], self.labels[rows])
+
+    def to(self, device: torch.device) -> "Split":
+        """The same images on another device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
     def pixels(self) -> Tensor:
         """The images as the network takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
         return self.images.unsqueeze(1).float() / 255

@@ -14,6 +14,11 @@ VALIDATION_DATA = Path("data/validation.safetensors")
 TEST_DATA = Path("data/test.safetensors")
 PROVENANCE = Path("data/provenance.json")
 
+# teach
+TEACHER = Path("models/teacher.safetensors")
+TEACH_METRICS = Path("metrics/teach.json")
+AUGMENTED = Path("metrics/augmented.png")
+
 # train
 MODEL = Path("models/model.safetensors")
 LAYERS = Path("models/layers.txt")

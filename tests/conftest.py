@@ -17,6 +17,7 @@ SOURCES = ("armdigits", "stages", "tools", "params.yaml", "dvc.yaml", ".dvcignor
 SMALL = {  # values of params.yaml that make a pipeline on the embedded digits quick
     "dataset.name": "digits",
     "dataset.validation": "200",
+    "teach.epochs": "2",
     "train.epochs": "4",
     "evaluate.min_accuracy": "0.8",
     "quantize.calibration_samples": "200",
@@ -83,7 +84,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which every stage has run once, alone, on the embedded digits. Tests must not change it."""
     project = copy_project(tmp_path_factory.mktemp("pipeline") / "project")
-    for name in ("preflight", "download", "train", "evaluate", "quantize", "benchmark"):
+    for name in ("preflight", "download", "teach", "train", "evaluate", "quantize", "benchmark"):
         done = run_stage(project, name)
         assert done.returncode == 0, done.stderr
     return project

@@ -51,7 +51,7 @@ def test_the_same_weights_give_the_same_bytes(network):
 @pytest.mark.parametrize("damage", [lambda b: b[:-100], lambda _: b"", lambda _: pickle.dumps({"a": 1})])
 def test_what_is_no_safetensors_file_is_refused(network, damage):
     paths.MODEL.write_bytes(damage(paths.MODEL.read_bytes()))
-    with pytest.raises(BadInput, match=f"^models/model.safetensors: not a safetensors checkpoint .*{AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/model.safetensors: not a checkpoint of this project .*{AGAIN}$"):
         read_checkpoint(paths.MODEL)
 
 

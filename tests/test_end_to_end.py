@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import copy_project, run, set_parameters
 
-EVERYTHING = ["download", "train", "evaluate", "quantize", "benchmark"]
+EVERYTHING = ["download", "teach", "train", "evaluate", "quantize", "benchmark"]
 
 
 def repro(project: Path) -> list[str]:
@@ -46,7 +46,7 @@ def test_only_text_and_no_data_is_left_for_git(project):
     new = {line[3:] for line in status.splitlines()}
     assert new == {"dvc.lock", *(f"metrics/{name}" for name in (
         "benchmark.json", "evaluate.json", "history.csv", "host.json", "predictions.csv", "preflight.json",
-        "quantize.json", "train.json",
+        "quantize.json", "teach.json", "train.json",
     ))}  # fmt: skip
 
 

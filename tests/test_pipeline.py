@@ -75,7 +75,7 @@ def test_every_parameter_that_a_stage_reads_is_declared(name):
 
 
 def test_every_section_belongs_to_the_stage_of_its_name():
-    owners = {"dataset": "download"}
+    owners = {"dataset": "download", "augmentation": "teach"}
     for section in Parameters.model_fields:
         assert section in STAGES[owners.get(section, section)]["params"]
 
@@ -124,7 +124,7 @@ def test_timings_are_never_replayed():
 
 def test_what_is_deterministic_keeps_the_run_cache():
     """`metrics` and `plots` without cache do, plain outs without cache do not."""
-    for name in ("download", "train", "evaluate", "quantize"):
+    for name in ("download", "teach", "train", "evaluate", "quantize"):
         plain = STAGES[name].get("outs", [])
         assert not any(isinstance(entry, dict) for entry in plain), f"{name}: a plain out with options"
 
