@@ -42,7 +42,6 @@ class Augmentation(Section):
     zoom: Annotated[float, Field(ge=0, le=1)]
     shear: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[float, Field(ge=0, le=28)]
-    elastic: Annotated[float, Field(ge=0, le=10)]
 
     def is_on(self) -> bool:
         """Whether anything is distorted at all."""
@@ -57,7 +56,6 @@ class Recipe(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     schedule: Literal["one_cycle", "constant"]
     warm_up: Annotated[float, Field(ge=0, lt=1)]
-    beta2: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
     threads: Threads
 

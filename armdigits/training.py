@@ -79,7 +79,7 @@ def train(
     data, validation = data.to(device), validation.to(device)
     if distillation:
         distillation.teacher.to(device).eval()
-    optimizer = torch.optim.Adam(network.parameters(), recipe.learning_rate, betas=(0.9, recipe.beta2), fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), recipe.learning_rate, fused=True)
     for epoch in range(1, recipe.epochs + 1):
         torch.manual_seed(_seed(recipe.seed, epoch, DROPOUT))
         pieces = _pieces(data, recipe, augmentation, distillation, epoch)

@@ -36,7 +36,7 @@ def test_the_committed_file_is_valid(project):
         ("train.schedule", "constant", "train.warm_up: expected 0 where train.schedule is constant, got 0.2"),
         ("teach.schedule", "constant", "teach.warm_up: expected 0 where teach.schedule is constant, got 0.2"),
         ("train.teacher_weight", "0", "train.temperature: expected 1 where train.teacher_weight is 0, got 3.0"),
-        ("augmentation.elastic", "-0.5", "expected a number of at least 0 and of at most 10, got -0.5"),
+        ("augmentation.zoom", "-0.5", "expected a number of at least 0 and of at most 1, got -0.5"),
         ("train.learning_rate", "1e-3", "got the text '1e-3' (write 0.001)"),
         ("train.learning_rate", ".nan", "expected a number above 0 and of at most 1, got nan"),
         ("train.dropout", "1.0", "expected a number of at least 0 and below 1, got 1.0"),

@@ -12,13 +12,13 @@ from armdigits.teacher import Teacher
 from armdigits.training import Distillation, learning_rate, train
 from tests.conftest import some_images
 
-OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0, elastic=0)
-MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1, elastic=0.5)
+OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0)
+MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1)
 
 
 def recipe(**changes) -> Train:
     values = {
-        "epochs": 2, "batch_size": 32, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0, "beta2": 0.999,
+        "epochs": 2, "batch_size": 32, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0,
         "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1, "threads": 1, "device": "cpu",
     }  # fmt: skip
     return Train(**{**values, **changes})
