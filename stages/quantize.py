@@ -86,7 +86,7 @@ def main(parameters: Parameters) -> None:
         for name, content in programs.items()
     }
     metrics["accuracy_drop"] = round(metrics["fp32"]["accuracy"] - metrics["int8"]["accuracy"], 6)
-    metrics["agreement"] = 1 - len(found) / len(test)
+    metrics["agreement"] = round(1 - len(found) / len(test), 6)
     metrics["disagreements"] = mcnemar(found)
     metrics["layers"] = noise(network, contents["int8"], test.pixels())
     write_json(paths.QUANTIZE_METRICS, metrics)
