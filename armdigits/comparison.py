@@ -36,11 +36,14 @@ def _rounded(values: Tensor, activation: Activation) -> Tensor:
     return torch.fake_quantize_per_tensor_affine(values, float(activation.scale), activation.zero_point, -128, 127)
 
 
-def sqnr_db(signal: Tensor, quantized: Tensor) -> float:
-    """The signal-to-quantization-noise ratio in decibels, 10 log10(sum signal^2 / sum (signal - quantized)^2)."""
+def sqnr_db(signal: Tensor, quantized: Tensor) -> float | None:
+    """The signal-to-quantization-noise ratio, 10 log10(sum signal^2 / sum (signal - quantized)^2), in decibels.
+
+    None where there is no noise, or no signal: a layer that is always 0.
+    """
     signal, quantized = signal.double(), quantized.double()
-    noise = (signal - quantized).square().sum().item()
-    return 10 * math.log10(signal.square().sum().item() / noise)
+    power, noise = signal.square().sum().item(), (signal - quantized).square().sum().item()
+    return round(10 * math.log10(power / noise), 2) if power and noise else None
 
 
 class Disagreement(NamedTuple):

@@ -82,14 +82,15 @@ class Program:
     def check(self, images: Tensor) -> None:
         """Raise BadInput unless the images are what the program takes."""
         shape = images.shape
-        if images.dtype != torch.float32 or shape[1:] != IMAGE or not 1 <= shape[0] <= self.max_batch:
+        if images.dtype is not torch.float32 or shape[1:] != IMAGE or not 0 < shape[0] <= self.max_batch:
             raise BadInput(
                 f"images: expected float32 [1 to {self.max_batch}, 1, 28, 28], "
                 f"got {str(images.dtype).removeprefix('torch.')} {list(shape)}"
             )
-        low, high = (limit.item() for limit in images.aminmax())  # NaN when one of the pixels is
-        if not (low >= 0 and high <= 1):
-            raise BadInput(f"images: expected pixels from 0 to 1 (pixel / 255), got {low:.4g} to {high:.4g}")
+        darkest, brightest = torch.aminmax(images)
+        low, high = darkest.item(), brightest.item()
+        if not (low >= 0 and high <= 1):  # a comparison with NaN is false
+            raise BadInput(f"images: expected pixels from 0 to 1 (pixel / 255) and no NaN, got {low:.4g} to {high:.4g}")
 
     def logits_of(self, images: Tensor) -> Tensor:
         """The logits [N, 10] of any number of images, in batches of at most `max_batch`."""

@@ -36,13 +36,13 @@ def build(network: NeuralNetwork, calibration: Tensor, settings: Quantize) -> di
     return {"fp32": lower(exported), "int8": lower(quantize(exported, calibration, settings.max_batch))}
 
 
-def noise(network: NeuralNetwork, int8: Contents, pixels: Tensor) -> dict[str, dict[str, float]]:
+def noise(network: NeuralNetwork, int8: Contents, pixels: Tensor) -> dict[str, dict[str, float | None]]:
     """For each layer, how far the int8 program's activations on these images lie above the noise, in decibels.
 
     The errors of the layers before it are included.
     """
     layers = zip(activations_of(network, pixels).items(), int8_activations(int8, pixels), strict=True)
-    return {name: {"sqnr_db": round(sqnr_db(signal, values), 2)} for (name, signal), values in layers}
+    return {name: {"sqnr_db": sqnr_db(signal, values)} for (name, signal), values in layers}
 
 
 def picture(test: Split, found: list[Disagreement]) -> bytes:
