@@ -43,6 +43,10 @@ results: $(READY) ## show the results table of the last run
 readme: $(READY) ## put the results table of the last run into README.md
 	@python -m tools.results --readme
 
+peers: $(READY) ## time other runtimes on the same network, beside the programs of the last run
+	@python -m pip install --quiet -c constraints.txt -e '.[peers]'
+	@python -m benchmarks.runtimes
+
 mnist: $(READY) ## set params.yaml to MNIST
 	@python -m tools.select_dataset mnist
 

@@ -35,6 +35,8 @@ FP32_PROGRAM = Path("models/fp32.pte")
 INT8_PROGRAM = Path("models/int8.pte")
 PROGRAMS = Path("models/programs.json")
 QUANTIZE_METRICS = Path("metrics/quantize.json")
+DISAGREEMENTS = Path("metrics/disagreements.csv")
+DISAGREEING = Path("metrics/disagreements.png")
 
 # benchmark
 BENCHMARK_METRICS = Path("metrics/benchmark.json")
