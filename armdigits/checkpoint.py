@@ -7,16 +7,16 @@ random order, and the same weights would give different bytes.
 
 import json
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from armdigits import files
 from armdigits.dataset import read_provenance
 from armdigits.errors import BadInput
 from armdigits.model import NeuralNetwork
+from armdigits.parameters import Train
 
 FORMAT = 1
 AGAIN = "run: dvc repro --force train"
@@ -31,8 +31,8 @@ def weights_sha256(weights: dict[str, Tensor]) -> str:
     return files.sha256(b"".join(parts))
 
 
-def write_checkpoint(path: Path, network: NeuralNetwork) -> int:
-    """Write the weights of `network` with the digest of the training data that `download` recorded.
+def write_checkpoint(path: Path, network: NeuralNetwork, settings: Train | None = None) -> int:
+    """Write the weights of `network` with `settings` and the digest of the training data that `download` recorded.
 
     Returns:
         The size of the file in bytes.
@@ -41,6 +41,7 @@ def write_checkpoint(path: Path, network: NeuralNetwork) -> int:
     record = {
         "format": FORMAT,
         "train_data_sha256": read_provenance()["files"]["train.safetensors"]["sha256"],
+        "train": settings and settings.model_dump(),
         "weights_sha256": weights_sha256(weights),
     }
     content = save(weights, {"record": json.dumps(record)})
@@ -48,32 +49,36 @@ def write_checkpoint(path: Path, network: NeuralNetwork) -> int:
     return len(content)
 
 
-def read_checkpoint(path: Path) -> tuple[NeuralNetwork, str]:
+def read_checkpoint(path: Path, settings: Train | None = None) -> tuple[NeuralNetwork, str]:
     """Read the network in the form without dropout, in evaluation mode.
+
+    Args:
+        path: the file.
+        settings: what it must have been trained with; None accepts any.
 
     Returns:
         The network and the SHA-256 of its weights.
 
     Raises:
         BadInput: the file is missing, is no safetensors file, holds other weights than its record says or than
-            the network has, or was trained on other data than the project holds.
+            the network has, or was trained on other data or with other settings.
     """
-    files.read_bytes(path, "train")
+    content = files.read_bytes(path, "train")
     try:
-        with safe_open(path, framework="pt") as file:
-            record: dict[str, Any] = json.loads((file.metadata() or {}).get("record", "{}"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except (SafetensorError, ValueError, OSError) as error:
+        weights, record = load(content), files.safetensors_record(content)
+        digest = weights_sha256(weights)
+    except (SafetensorError, ValueError, TypeError) as error:
         raise BadInput(f"{path}: not a safetensors checkpoint ({error}); {AGAIN}") from None
     if record.get("format") != FORMAT:
         found = record.get("format", "none")
         raise BadInput(f"{path}: expected checkpoint format {FORMAT}, found {found}; {AGAIN}")
-    digest = weights_sha256(weights)
-    if digest != record["weights_sha256"]:
-        raise BadInput(f"{path}: expected weights of SHA-256 {record['weights_sha256']}, found {digest}; {AGAIN}")
-    expected = read_provenance()["files"]["train.safetensors"]["sha256"]
-    if record["train_data_sha256"] != expected:
+    expected = record.get("weights_sha256")
+    if digest != expected:
+        raise BadInput(f"{path}: expected weights of SHA-256 {expected}, found {digest}; {AGAIN}")
+    if record.get("train_data_sha256") != read_provenance()["files"]["train.safetensors"]["sha256"]:
         raise BadInput(f"{path}: trained on other data than data/ holds now; {AGAIN}")
+    if settings and record.get("train") != settings.model_dump():
+        raise BadInput(f"{path}: trained with other settings than those under train in params.yaml; {AGAIN}")
     network = NeuralNetwork(use_dropout=False)
     try:
         network.load_state_dict(weights)

@@ -35,7 +35,8 @@ QUANTIZE_METRICS = Path("metrics/quantize.json")
 BENCHMARK_METRICS = Path("metrics/benchmark.json")
 LATENCY = Path("metrics/latency.png")
 
-# What is neither Git's nor DVC's: verified downloads, locks.
+# What is neither Git's nor DVC's: verified downloads, locks, where a killed training goes on.
 DOWNLOADS = Path(".state/downloads")
 NO_MIRROR = Path(".state/no-mirror")
 LOCKS = Path(".state/locks")
+SNAPSHOTS = Path(".state/train")

@@ -1,7 +1,7 @@
 """The training loop: whole tensors, one epoch after the other, every random number from a seeded generator."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from armdigits.dataset import Split
 from armdigits.model import NeuralNetwork
 from armdigits.parameters import Train
+from armdigits.resume import Snapshots
 from armdigits.scoring import accuracy, cross_entropy, logits_of
 
 
@@ -28,21 +29,31 @@ class Epoch:
     validation_accuracy: float
 
 
-def train(network: NeuralNetwork, data: Split, validation: Split, settings: Train) -> Iterator[Epoch]:
+def train(
+    network: NeuralNetwork, data: Split, validation: Split, settings: Train, snapshots: Snapshots | None = None
+) -> Iterator[Epoch]:
     """Train `network` in place, and yield a line after each epoch.
 
     The images are shuffled anew every epoch, and the last batch is as small as it has to be. The random numbers
-    of an epoch (order, dropout) follow from the seed and the epoch's number alone.
+    of an epoch (order, dropout) follow from the seed and the epoch's number alone: a training that goes on from a
+    snapshot ends with the bits of one that was never disturbed. It yields the epochs before the snapshot too.
     """
     pixels, targets = data.pixels(), data.targets()
     validation_pixels, validation_targets = validation.pixels(), validation.targets()
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, fused=True)
-    for epoch in range(1, settings.epochs + 1):
+    curve = [Epoch(**record) for record in snapshots.restore(network, optimizer)] if snapshots else []
+    yield from curve
+    for epoch in range(len(curve) + 1, settings.epochs + 1):
         torch.manual_seed(settings.seed + epoch)
         order = torch.randperm(len(data))
         loss = _steps(network, optimizer, pixels[order], targets[order], settings.batch_size, f"epoch {epoch}")
         logits = logits_of(network, validation_pixels)
-        yield Epoch(epoch, loss, cross_entropy(logits, validation_targets), accuracy(logits, validation_targets))
+        curve.append(
+            Epoch(epoch, loss, cross_entropy(logits, validation_targets), accuracy(logits, validation_targets))
+        )
+        if snapshots:
+            snapshots.save(network, optimizer, [asdict(line) for line in curve])
+        yield curve[-1]
 
 
 def _steps(

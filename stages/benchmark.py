@@ -83,7 +83,7 @@ def main(parameters: Parameters) -> None:
     settings = parameters.benchmark
     torch.set_num_threads(settings.threads)
     use_threads(settings.threads)
-    network, weights_sha256 = read_checkpoint(paths.MODEL)
+    network, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
     variants = {
         "eager": network,
         "fp32": read_program(paths.FP32_PROGRAM, weights_sha256),

@@ -54,7 +54,7 @@ def misclassified(test: Split, logits: Tensor, count: int) -> bytes:
 def main(parameters: Parameters) -> None:
     """Write everything, then judge."""
     torch.set_num_threads(parameters.train.threads)
-    network, _ = read_checkpoint(paths.MODEL)
+    network, _ = read_checkpoint(paths.MODEL, parameters.train)
     test = read_split(paths.TEST_DATA)
     logits = logits_of(network, test.pixels())
 

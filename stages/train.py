@@ -3,10 +3,12 @@
     python -m stages.train           (dvc repro train)
 
 Reads data/train.safetensors and data/validation.safetensors; writes the checkpoint, the learning curve, the layer
-table and the metrics. It never opens the test images.
+table and the metrics. It never opens the test images. Killed at any moment and started again, it goes on after its
+last whole epoch and ends with the same bytes.
 """
 
 import dataclasses
+from pathlib import Path
 
 import torch
 import torchinfo
@@ -17,6 +19,7 @@ from armdigits.dataset import read_provenance, read_split
 from armdigits.files import write_bytes, write_csv, write_json
 from armdigits.model import NeuralNetwork
 from armdigits.parameters import Parameters
+from armdigits.resume import Snapshots, fingerprint
 from armdigits.training import Epoch, train
 
 
@@ -30,8 +33,10 @@ def main(parameters: Parameters) -> None:
     layers = torchinfo.summary(network, input_size=(settings.batch_size, 1, 28, 28), verbose=0)
     print(layers)
 
+    causes = fingerprint(Path(__file__), parameters=settings.model_dump(), data=read_provenance())
+    snapshots = Snapshots(paths.SNAPSHOTS, causes)
     history: list[Epoch] = []
-    for epoch in train(network, data, validation, settings):
+    for epoch in train(network, data, validation, settings, snapshots):
         history.append(epoch)
         print(
             f"epoch {epoch.epoch:2}/{settings.epochs}  train loss {epoch.train_loss:.4f}  "
@@ -39,7 +44,7 @@ def main(parameters: Parameters) -> None:
             flush=True,
         )
 
-    size = write_checkpoint(paths.MODEL, network)
+    size = write_checkpoint(paths.MODEL, network, settings)
     write_bytes(paths.LAYERS, f"{layers}\n".encode())
     header = [field.name for field in dataclasses.fields(Epoch)]
     write_csv(paths.HISTORY, header, (dataclasses.astuple(epoch) for epoch in history))
@@ -54,6 +59,7 @@ def main(parameters: Parameters) -> None:
             **{name: getattr(history[-1], name) for name in last},
         },
     )
+    snapshots.remove()
 
 
 if __name__ == "__main__":
