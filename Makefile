@@ -10,7 +10,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format results readme mnist digits clean
+.PHONY: help setup repro test lint format results readme verify mnist digits clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ results: $(READY) ## show the results table of the last run
 
 readme: $(READY) ## put the results table of the last run into README.md
 	@python -m tools.results --readme
+
+verify: $(READY) ## check every out, every object of DVC's cache and the digests that tie the artefacts together
+	@python -m tools.verify
 
 mnist: $(READY) ## set params.yaml to MNIST
 	@python -m tools.select_dataset mnist
