@@ -10,10 +10,10 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format results readme verify mnist digits clean
+.PHONY: help setup repro test lint format results readme verify campaign campaign-slice mnist digits clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv with the pinned versions (every other verb does it when needed)
 
@@ -30,6 +30,12 @@ repro: $(READY) ## run the pipeline and show the results; falls back to the embe
 
 test: $(READY) ## run the tests
 	@python -m pytest
+
+campaign: $(READY) ## kill, fault and corrupt the pipeline some 700 times and demand the same bytes (20 minutes)
+	@python -m tests.campaign
+
+campaign-slice: $(READY) ## the same for a minute, on the stages that start quickly
+	@python -m tests.campaign --seconds 60 --stages download train evaluate
 
 lint: $(READY) ## check style and formatting
 	@ruff check . && ruff format --check .
