@@ -63,7 +63,7 @@ def test_bad_parameters_end_every_stage_before_it_works(project):
     ("name", "missing", "before"),
     [
         ("train", "data/train.safetensors", "download"),
-        ("evaluate", "models/model.safetensors", "train"),
+        ("evaluate", "data/test.safetensors", "download"),
         ("quantize", "models/model.safetensors", "train"),
         ("benchmark", "models/model.safetensors", "train"),
     ],
