@@ -10,10 +10,10 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format results readme mnist digits clean
+.PHONY: help setup repro test lint format results readme verify campaign campaign-slice mnist digits clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv with the pinned versions (every other verb does it when needed)
 
@@ -31,6 +31,12 @@ repro: $(READY) ## run the pipeline and show the results; falls back to the embe
 test: $(READY) ## run the tests
 	@python -m pytest
 
+campaign: $(READY) ## kill, fault and corrupt the pipeline some 700 times and demand the same bytes (20 minutes)
+	@python -m tests.campaign
+
+campaign-slice: $(READY) ## the same for a minute, on the stages that start quickly
+	@python -m tests.campaign --seconds 60 --stages download train evaluate
+
 lint: $(READY) ## check style and formatting
 	@ruff check . && ruff format --check .
 
@@ -46,6 +52,9 @@ readme: $(READY) ## put the results table of the last run into README.md
 peers: $(READY) ## time other runtimes on the same network, beside the programs of the last run
 	@python -m pip install --quiet -c constraints.txt -e '.[peers]'
 	@python -m benchmarks.runtimes
+
+verify: $(READY) ## check every out, every object of DVC's cache and the digests that tie the artefacts together
+	@python -m tools.verify
 
 mnist: $(READY) ## set params.yaml to MNIST
 	@python -m tools.select_dataset mnist

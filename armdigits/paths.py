@@ -42,7 +42,9 @@ DISAGREEING = Path("metrics/disagreements.png")
 BENCHMARK_METRICS = Path("metrics/benchmark.json")
 LATENCY = Path("metrics/latency.png")
 
-# What is neither Git's nor DVC's: verified downloads, locks.
+# What is neither Git's nor DVC's: verified downloads, locks, where a killed training goes on.
 DOWNLOADS = Path(".state/downloads")
 NO_MIRROR = Path(".state/no-mirror")
 LOCKS = Path(".state/locks")
+TEACH_SNAPSHOTS = Path(".state/teach")
+TRAIN_SNAPSHOTS = Path(".state/train")

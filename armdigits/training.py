@@ -8,7 +8,7 @@ epoch's number, and each generator belongs to one thread: the threads' pace does
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from armdigits.augmentation import augment
 from armdigits.dataset import Split
 from armdigits.errors import Failure
 from armdigits.parameters import Augmentation, Recipe
+from armdigits.resume import Snapshots
 from armdigits.scoring import accuracy, cross_entropy, logits_of
 
 STEPS_AHEAD = 128  # steps whose images are made at a time: what the second thread's work costs in memory
@@ -67,10 +68,12 @@ def train(
     recipe: Recipe,
     augmentation: Augmentation,
     distillation: Distillation | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Iterator[Epoch]:
     """Train `network` in place, on the device where it is, and yield a line after each epoch.
 
-    The images are shuffled anew every epoch, and the last batch is as small as it has to be.
+    The images are shuffled anew every epoch, and the last batch is as small as it has to be. A training that goes on
+    from a snapshot ends with the bits of one that was never disturbed; it yields the epochs before the snapshot too.
 
     Raises:
         Failure: the loss is not finite.
@@ -80,12 +83,17 @@ def train(
     if distillation:
         distillation.teacher.to(device).eval()
     optimizer = torch.optim.Adam(network.parameters(), recipe.learning_rate, fused=True)
-    for epoch in range(1, recipe.epochs + 1):
+    curve = [Epoch(**record) for record in snapshots.restore(network, optimizer)] if snapshots else []
+    yield from curve
+    for epoch in range(len(curve) + 1, recipe.epochs + 1):
         torch.manual_seed(_seed(recipe.seed, epoch, DROPOUT))
         pieces = _pieces(data, recipe, augmentation, distillation, epoch)
         loss = _one_epoch(network, optimizer, pieces, len(data), recipe, distillation, epoch)
         logits, targets = logits_of(network, validation.pixels()), validation.targets()
-        yield Epoch(epoch, loss, cross_entropy(logits, targets), accuracy(logits, targets))
+        curve.append(Epoch(epoch, loss, cross_entropy(logits, targets), accuracy(logits, targets)))
+        if snapshots:
+            snapshots.save(network, optimizer, [asdict(line) for line in curve])
+        yield curve[-1]
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:

@@ -58,7 +58,7 @@ def run(parameters: Parameters, seed: int, splits: dict[str, Split]) -> tuple[Ne
     network = NeuralNetwork(dropout=recipe.dropout)
     start = time.perf_counter()
     data, validation = splits["train"], splits["validation"]
-    *_, last = train(network, data, validation, recipe, parameters.augmentation, read_teacher(recipe))
+    *_, last = train(network, data, validation, recipe, parameters.augmentation, read_teacher(recipe, parameters.teach))
     seconds = time.perf_counter() - start
     test = accuracy(logits_of(network, splits["test"].pixels()), splits["test"].targets())
     return network, {"validation": 100 * last.validation_accuracy, "test": 100 * test, "seconds": seconds}

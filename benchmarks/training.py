@@ -82,7 +82,7 @@ def main() -> None:
     recipe, cores = parameters.train, os.cpu_count() or 1
     data, validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
     few, glance = data[torch.arange(TUTORIAL_IMAGES)], validation[torch.arange(10)]
-    distillation = read_teacher(recipe)
+    distillation = read_teacher(recipe, parameters.teach)
 
     def steps(split: Split, epochs: int = 1) -> None:
         list(train(NeuralNetwork(), split, glance, bare(recipe, epochs), OFF))

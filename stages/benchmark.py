@@ -109,7 +109,7 @@ def main(parameters: Parameters) -> None:
     settings = parameters.benchmark
     torch.set_num_threads(settings.threads)
     use_threads(settings.threads)
-    network, weights_sha256 = read_checkpoint(paths.MODEL)
+    network, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
     fp32, int8 = (read_program(path, weights_sha256) for path in (paths.FP32_PROGRAM, paths.INT8_PROGRAM))
     variants = variants_of(network, fp32, int8)
     pixels = read_split(paths.TEST_DATA).pixels()

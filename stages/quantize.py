@@ -58,7 +58,7 @@ def main(parameters: Parameters) -> None:
     settings = parameters.quantize
     torch.set_num_threads(parameters.train.threads)
     use_threads(parameters.train.threads)
-    network, weights_sha256 = read_checkpoint(paths.MODEL)
+    network, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
     calibration = read_split(paths.TRAIN_DATA).pixels()[: settings.calibration_samples]
     programs = build(network, calibration, settings)
 

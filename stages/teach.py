@@ -3,8 +3,10 @@
     python -m stages.teach           (dvc repro teach)
 
 Reads the training and validation images; writes the teacher's checkpoint, its metrics and a picture of distorted
-training images, in which a person can see that a 6 stays a 6.
+training images, in which a person can see that a 6 stays a 6. Goes on where it was killed, as `train` does.
 """
+
+from pathlib import Path
 
 import torch
 
@@ -15,6 +17,7 @@ from armdigits.dataset import Split, read_provenance, read_split
 from armdigits.files import write_bytes, write_json
 from armdigits.parameters import Augmentation, Parameters
 from armdigits.pictures import COLUMNS, digits_grid
+from armdigits.resume import Snapshots, fingerprint
 from armdigits.teacher import Teacher
 from armdigits.training import train
 
@@ -38,10 +41,16 @@ def main(parameters: Parameters) -> None:
     target = device.choose(parameters.train.device)
     data, validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
     teacher = Teacher().to(target)
-    for epoch in train(teacher, data, validation, recipe, parameters.augmentation):
+    causes = fingerprint(
+        Path(__file__),
+        parameters=[recipe.model_dump(), parameters.augmentation.model_dump()],
+        data=read_provenance(),
+    )
+    snapshots = Snapshots(paths.TEACH_SNAPSHOTS, causes)
+    for epoch in train(teacher, data, validation, recipe, parameters.augmentation, snapshots=snapshots):
         print(epoch.line(recipe.epochs), flush=True)
 
-    size = write_checkpoint(paths.TEACHER, teacher)
+    size = write_checkpoint(paths.TEACHER, teacher, recipe)
     write_bytes(paths.AUGMENTED, distorted_digits(data, parameters.augmentation, recipe.seed))
     write_json(
         paths.TEACH_METRICS,
@@ -53,6 +62,7 @@ def main(parameters: Parameters) -> None:
             "validation_accuracy": epoch.validation_accuracy,
         },
     )
+    snapshots.remove()
 
 
 if __name__ == "__main__":

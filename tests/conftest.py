@@ -6,11 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from armdigits import paths
 from armdigits.dataset import Split, write_dataset
+
+# The same examples every time, and no limit on the time of one: tests are deterministic, machines are not.
+hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("deterministic")
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("armdigits", "stages", "tools", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore")

@@ -47,7 +47,7 @@ def test_a_signal_ends_the_stage_with_the_usual_exit_code(project, number):
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    assert errors == f"ended by {number.name}\n"
+    assert errors == f"train: ended by {number.name}\n"
 
 
 def test_bad_parameters_end_every_stage_before_it_works(project):
@@ -64,7 +64,7 @@ def test_bad_parameters_end_every_stage_before_it_works(project):
     [
         ("teach", "data/train.safetensors", "download"),
         ("train", "data/train.safetensors", "download"),
-        ("evaluate", "models/model.safetensors", "train"),
+        ("evaluate", "data/test.safetensors", "download"),
         ("quantize", "models/model.safetensors", "train"),
         ("benchmark", "models/model.safetensors", "train"),
     ],
