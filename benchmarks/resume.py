@@ -10,7 +10,6 @@ a temporary folder here, on the disk where a stage would write them.
 
 import itertools
 import json
-import os
 import random
 import tempfile
 import time
@@ -78,9 +77,7 @@ def main() -> None:
         "threads": settings.threads,
         "host": {**host.identify(), **host.conditions()},
     }
-    print(
-        f"{results['host']['cpu']}, {os.cpu_count()} cores, load {results['host']['load']}, torch {torch.__version__}"
-    )
+    print("{cpu}, {cores} cores, load {load}, torch {torch}".format(**results["host"]))
     for name in ("with_over_without", "control"):
         print("{:<18} {ratio:.4f} [{low:.4f}, {high:.4f}]".format(name, **results[name]))
     print(f"an epoch takes {results['epoch_s']} s, the lock {results['lock_us']} us once a run")

@@ -40,7 +40,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from armdigits import paths, stage
+from armdigits import paths, programs, stage
 from tests.conftest import copy_project, run, set_parameters
 
 OUTS = {
@@ -121,8 +121,9 @@ class Laboratory:
         self.seconds_of: dict[str, float] = {}
         for name in stages:
             import_module(f"stages.{name}")
-        for module in EXPORTERS if "quantize" in stages else ():
-            import_module(module)
+        with programs._quiet():
+            for module in EXPORTERS if "quantize" in stages else ():
+                import_module(module)
         for project in (self.other, self.project):
             for name in ("preflight", *stages):
                 begin = time.monotonic()
