@@ -10,7 +10,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format results readme mnist digits clean
+.PHONY: help setup repro test lint format results report readme mnist digits clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ format: $(READY) ## put the code in shape
 
 results: $(READY) ## show the results table of the last run
 	@python -m tools.results
+
+report: $(READY) ## make report/index.html, a page that shows the last run
+	@python -m tools.report
 
 readme: $(READY) ## put the results table of the last run into README.md
 	@python -m tools.results --readme
