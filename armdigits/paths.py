@@ -31,6 +31,9 @@ INT8_PROGRAM = Path("models/int8.pte")
 PROGRAMS = Path("models/programs.json")
 QUANTIZE_METRICS = Path("metrics/quantize.json")
 
+# describe
+MODEL_CARD = Path("models/README.md")
+
 # benchmark
 BENCHMARK_METRICS = Path("metrics/benchmark.json")
 LATENCY = Path("metrics/latency.png")
