@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # CPU builds of torch and torchvision; where this index cannot be reached, the default index serves.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
+# What `make summary` and `make plots` compare with.
+BASE ?= main
 # DVC starts the stages with the `python` that it finds first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format results readme verify campaign campaign-slice mnist digits clean
+.PHONY: help setup repro benchmark test lint format results report plots summary readme peers verify campaign campaign-slice \
+  mnist digits clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,6 +31,9 @@ $(READY): pyproject.toml constraints.txt
 repro: $(READY) ## run the pipeline and show the results; falls back to the embedded digits, loudly, without a mirror
 	@python -m tools.reproduce
 
+benchmark: $(READY) ## measure again, on this machine
+	@dvc repro --force --single-item benchmark
+
 test: $(READY) ## run the tests
 	@python -m pytest
 
@@ -37,14 +43,25 @@ campaign: $(READY) ## kill, fault and corrupt the pipeline some 700 times and de
 campaign-slice: $(READY) ## the same for a minute, on the stages that start quickly
 	@python -m tests.campaign --seconds 60 --stages download train evaluate
 
-lint: $(READY) ## check style and formatting
+lint: $(READY) ## check style, formatting and the workflows
 	@ruff check . && ruff format --check .
+	@zizmor --offline --quiet .github/workflows
+	@check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: $(READY) ## put the code in shape
 	@ruff check --fix . && ruff format .
 
 results: $(READY) ## show the results table of the last run
 	@python -m tools.results
+
+report: $(READY) ## make report/index.html, a page that shows the last run
+	@python -m tools.report
+
+plots: $(READY) ## make dvc_plots/index.html, DVC's own page, against another commit: make plots BASE=main
+	@dvc plots diff $(BASE)
+
+summary: $(READY) ## show results and what changed against another commit, in Markdown: make summary BASE=main
+	@python -m tools.summary $(BASE)
 
 readme: $(READY) ## put the results table of the last run into README.md
 	@python -m tools.results --readme

@@ -48,8 +48,9 @@ def _linux(cpuinfo: str) -> tuple[str, set[str]]:
         core.setdefault(key.strip(), value.strip())
     features = set((core.get("flags") or core.get("Features") or "").split())
     implementer, part = core.get("CPU implementer", ""), core.get("CPU part", "")
-    arm = ARM_PARTS.get((implementer, part), f"Arm part {implementer}:{part}" if part else "unknown")
-    return core.get("model name", arm), features
+    if part:  # some Arm kernels give a model name too, which is the same for every model: "ARMv8 Processor rev 1 (v8l)"
+        return ARM_PARTS.get((implementer, part), f"Arm part {implementer}:{part}"), features
+    return core.get("model name", "unknown"), features
 
 
 def _mac() -> tuple[str, set[str]]:

@@ -38,6 +38,9 @@ QUANTIZE_METRICS = Path("metrics/quantize.json")
 DISAGREEMENTS = Path("metrics/disagreements.csv")
 DISAGREEING = Path("metrics/disagreements.png")
 
+# describe
+MODEL_CARD = Path("models/README.md")
+
 # benchmark
 BENCHMARK_METRICS = Path("metrics/benchmark.json")
 LATENCY = Path("metrics/latency.png")

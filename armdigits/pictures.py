@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 mpl.use("agg")
 COLUMNS = 8
+COLORS = {"eager": "#8b93a0", "fp32": "#2563c9", "int8": "#d9660b"}  # as in tools/report.css
 
 
 def png(figure: Figure) -> bytes:
@@ -46,7 +47,7 @@ def latency_curves(title: str, latencies: dict[str, dict[str, NDArray[np.float64
         figure.subplots(1, len(latencies), squeeze=False).flat, latencies.items(), strict=True
     ):
         for name, durations in variants.items():
-            axes.ecdf(durations.ravel(), label=f"{name}, median {np.median(durations):.3g} µs")
+            axes.ecdf(durations.ravel(), color=COLORS.get(name), label=f"{name}, median {np.median(durations):.3g} µs")
         slowest = max(np.percentile(durations, 99.5) for durations in variants.values())
         fastest = min(durations.min() for durations in variants.values())
         axes.set(

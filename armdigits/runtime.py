@@ -36,7 +36,8 @@ def load(content: bytes) -> tuple[Forward, tuple[int, ...]]:
     Raises:
         RuntimeError: the runtime refuses the bytes. Damaged ones can also end the process.
     """
-    method = _portable_lib._load_program_from_buffer(content).load_method("forward")
+    with _stderr_muted():
+        method = _portable_lib._load_program_from_buffer(content).load_method("forward")
 
     # The runtime reads the weights out of the bytes and holds no reference to them, so the function holds one.
     def forward(images: Tensor, _weights: bytes = content) -> Tensor:

@@ -45,3 +45,15 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
 def cross_entropy(logits: Tensor, targets: Tensor) -> float:
     """Mean negative log-likelihood of the labels, in nats."""
     return functional.cross_entropy(logits.double(), targets).item()
+
+
+def confident_mistakes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The wrong predictions, those with the largest probability first.
+
+    Returns:
+        Their positions among the images, what was predicted, and its probability: each [number of mistakes].
+    """
+    confidence, predicted = logits.softmax(1).max(1)
+    wrong = (predicted != targets).nonzero().flatten()
+    wrong = wrong[confidence[wrong].argsort(descending=True, stable=True)]
+    return wrong, predicted[wrong], confidence[wrong]

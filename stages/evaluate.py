@@ -17,7 +17,7 @@ from armdigits.errors import GateFailed
 from armdigits.files import write_bytes, write_csv, write_json
 from armdigits.parameters import Parameters
 from armdigits.pictures import digits_grid
-from armdigits.scoring import logits_of
+from armdigits.scoring import confident_mistakes, logits_of
 
 
 def evaluate(logits: Tensor, targets: Tensor) -> dict[str, float | dict[str, dict[str, float]]]:
@@ -40,12 +40,11 @@ def evaluate(logits: Tensor, targets: Tensor) -> dict[str, float | dict[str, dic
 
 def misclassified(test: Split, logits: Tensor, count: int) -> bytes:
     """A PNG of the up to `count` wrong predictions with the largest probability."""
-    confidence, predicted = logits.softmax(1).max(1)
-    wrong = (predicted != test.targets()).nonzero().flatten()
-    shown = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]
+    wrong, predicted, confidence = confident_mistakes(logits, test.targets())
+    shown = wrong[:count]
     captions = [
         f"{digit} read as {read}\n({sure:.0%} sure)"
-        for digit, read, sure in zip(test.labels[shown], predicted[shown], confidence[shown], strict=True)
+        for digit, read, sure in zip(test.labels[shown], predicted[:count], confidence[:count], strict=True)
     ]
     title = f"The {len(captions)} most confident of {len(wrong)} mistakes on {len(test):,} test images"
     return digits_grid(title, test.images[shown].numpy(), captions)

@@ -89,7 +89,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which every stage has run once, alone, on the embedded digits. Tests must not change it."""
     project = copy_project(tmp_path_factory.mktemp("pipeline") / "project")
-    for name in ("preflight", "download", "teach", "train", "evaluate", "quantize", "benchmark"):
+    for name in ("preflight", "download", "teach", "train", "evaluate", "quantize", "describe", "benchmark"):
         done = run_stage(project, name)
         assert done.returncode == 0, done.stderr
     return project

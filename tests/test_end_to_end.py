@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import copy_project, run, set_parameters
 
-EVERYTHING = ["download", "teach", "train", "evaluate", "quantize", "benchmark"]
+EVERYTHING = ["download", "teach", "train", "evaluate", "quantize", "describe", "benchmark"]
 
 
 def repro(project: Path) -> list[str]:
@@ -55,8 +55,8 @@ def test_only_text_and_no_data_is_left_for_git(project):
     [
         ("benchmark.rounds", "9", ["benchmark"]),
         ("evaluate.misclassified", "8", ["evaluate"]),
-        ("quantize.calibration_samples", "150", ["quantize", "benchmark"]),
-        ("train.epochs", "3", ["train", "evaluate", "quantize", "benchmark"]),
+        ("quantize.calibration_samples", "150", ["quantize", "describe", "benchmark"]),
+        ("train.epochs", "3", ["train", "evaluate", "quantize", "describe", "benchmark"]),
         ("dataset.validation", "100", EVERYTHING),
     ],
 )

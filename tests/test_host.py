@@ -21,6 +21,7 @@ EPYC = "processor\t: 0\nmodel name\t: AMD EPYC 7763 64-Core Processor\nflags\t\t
     ("cpuinfo", "name", "features"),
     [
         (NEOVERSE_N1, "Neoverse N1", {"asimd", "asimddp"}),
+        ("model name\t: ARMv8 Processor rev 1 (v8l)\n" + NEOVERSE_N1, "Neoverse N1", {"asimd", "asimddp"}),
         (NEOVERSE_N1.replace("0xd0c", "0xfff"), "Arm part 0x41:0xfff", {"asimd", "asimddp"}),
         (EPYC, "AMD EPYC 7763 64-Core Processor", {"avx2", "avx512_vnni"}),
         ("", "unknown", set()),

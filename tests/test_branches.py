@@ -1,0 +1,160 @@
+"""Working with branches, as README.md describes it: real git, real dvc, one history that all tests look at."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import copy_project, run, set_parameters
+
+IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "someone"), ("EMAIL", "someone@example.org"))
+}
+
+
+def ask(project: Path, command: str) -> str:
+    """Run a command, which must succeed, and return what it says."""
+    done = run(project, *command.split(), **IDENTITY)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def commit(project: Path, message: str) -> None:
+    ask(project, "git add --all")
+    ask(project, f"git commit --quiet --message {message}")
+
+
+def computed(output: str) -> set[str]:
+    """The stages that `dvc repro` started, rather than took from its cache."""
+    return set(re.findall(r"Running stage '(\w+)'", output))
+
+
+def parameter(project: Path, section: str, key: str) -> object:
+    return yaml.safe_load((project / "params.yaml").read_text())[section][key]
+
+
+class History:
+    """A project with a remote in a folder, a branch `shorter` with fewer epochs, an experiment, a merge, a clone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = project = copy_project(folder / "project")
+        ask(project, "git init --quiet --initial-branch main")
+        ask(project, "dvc init --quiet")
+        ask(project, f"dvc remote add --default storage {folder / 'storage'}")
+        ask(project, "dvc repro")
+        commit(project, "first")
+        ask(project, "dvc push")
+
+        ask(project, "git switch --quiet --create shorter")
+        set_parameters(project, {"train.epochs": "2"})
+        self.branch_run = ask(project, "dvc repro")
+        commit(project, "shorter")
+        self.metrics_diff = ask(project, "dvc metrics diff main --md")
+        self.params_diff = ask(project, "dvc params diff main --md")
+        self.summary = ask(project, "python -m tools.summary main")
+        ask(project, "dvc plots diff main")
+
+        self.experiment_run = ask(project, "dvc exp run --name quick --set-param benchmark.rounds=9")
+        self.shown = ask(project, "dvc exp show --csv")
+        self.exp_diff = ask(project, "dvc exp diff HEAD quick --md")
+        ask(project, "git restore .")
+        self.rounds_before = parameter(project, "benchmark", "rounds")
+        ask(project, "dvc exp apply quick")
+        self.rounds_after = parameter(project, "benchmark", "rounds")
+        ask(project, "git restore .")
+
+        ask(project, "git switch --quiet main")
+        set_parameters(project, {"evaluate.misclassified": "8"})
+        ask(project, "dvc repro")
+        commit(project, "fewer")
+        self.merge = run(project, "git", "merge", "shorter", **IDENTITY)
+        (project / "dvc.lock").unlink()
+        self.merge_run = ask(project, "dvc repro")
+        commit(project, "merged")
+        ask(project, "dvc push")
+
+        self.clone = folder / "clone"
+        ask(folder, f"git clone --quiet {project} {self.clone}")
+        ask(self.clone, "dvc pull")
+        self.clone_run = ask(self.clone, "dvc repro")
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+    return History(tmp_path_factory.mktemp("branches"))
+
+
+def test_on_a_branch_only_what_depends_on_the_change_runs(history):
+    assert computed(history.branch_run) == {"preflight", "train", "evaluate", "quantize", "describe", "benchmark"}
+
+
+def test_metrics_and_parameters_are_compared_with_main(history):
+    assert re.search(r"train\.epochs\s*\|\s*4\s*\|\s*2\b", history.params_diff)
+    for name in ("metrics/train.json", "metrics/evaluate.json", "metrics/quantize.json", "metrics/benchmark.json"):
+        assert name in history.metrics_diff, "its metrics differ"
+
+
+def test_the_plots_of_both_are_on_one_page(history):
+    page = (history.project / "dvc_plots" / "index.html").read_text()
+    assert "main" in page and "workspace" in page
+    assert "Confusion matrix of the test images" in page
+
+
+def test_the_summary_has_timings_in_a_table_of_their_own(history):
+    parts = dict(re.findall(r"## (\S+)[^\n]*\n\n(.*?)(?=\n## |\Z)", history.summary, re.DOTALL))
+    assert list(parts) == ["Results", "Metrics", "Timings", "Parameters", "Host"]
+    assert "metrics/evaluate.json" in parts["Metrics"] and "benchmark.json" not in parts["Metrics"]
+    assert "batch_1.int8.p50_us" in parts["Timings"] and "evaluate.json" not in parts["Timings"]
+    assert "train.epochs" in parts["Parameters"]
+    assert "Not available" not in history.summary
+
+
+def test_an_experiment_runs_what_it_changes_and_can_be_applied(history):
+    assert computed(history.experiment_run) == {"preflight", "benchmark"}
+    assert "quick" in history.shown and "benchmark.rounds" in history.shown
+    assert "benchmark.rounds" in history.exp_diff
+    assert (history.rounds_before, history.rounds_after) == (8, 9)
+
+
+def test_a_conflict_in_the_lock_is_settled_by_a_run_that_computes_little(history):
+    """The lock is deleted; DVC's run cache knows the training of the branch, so that only new combinations run."""
+    assert history.merge.returncode != 0
+    assert "CONFLICT" in history.merge.stdout and "dvc.lock" in history.merge.stdout
+    assert computed(history.merge_run) == {"preflight", "evaluate", "benchmark"}
+    assert parameter(history.project, "train", "epochs") == 2
+    assert parameter(history.project, "evaluate", "misclassified") == 8
+    assert not any("<<<<<<<" in path.read_text() for path in (history.project / "metrics").glob("*.[jc]s*"))
+
+
+def test_a_clone_gets_everything_and_computes_nothing(history):
+    """The machine is the same: even the benchmark is that of this machine."""
+    assert computed(history.clone_run) == {"preflight"}
+    for name in ("models/int8.pte", "data/test.safetensors", "metrics/latency.png"):
+        assert (history.clone / name).read_bytes() == (history.project / name).read_bytes()
+
+
+def test_on_another_machine_a_clone_computes_the_benchmark_alone(history):
+    """A process that may use one core of several is another machine."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
+    if len(cores) == 1:
+        pytest.skip("one core: there is no smaller machine")
+
+    def bound() -> None:
+        os.sched_setaffinity(0, {min(cores)})
+
+    done = subprocess.run(
+        ["dvc", "repro"],
+        cwd=history.clone,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=bound,
+    )
+    assert done.returncode == 0, done.stderr
+    assert computed(done.stdout) == {"preflight", "benchmark"}
