@@ -12,7 +12,7 @@ BASE ?= main
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro benchmark test lint format results report plots summary readme peers verify campaign campaign-slice \
+.PHONY: help setup repro benchmark test lint format results report plots summary readme peers ablation bench-training verify campaign campaign-slice \
   mnist digits clean
 
 help: ## list the verbs
@@ -69,6 +69,12 @@ readme: $(READY) ## put the results table of the last run into README.md
 peers: $(READY) ## time other runtimes on the same network, beside the programs of the last run
 	@python -m pip install --quiet -c constraints.txt -e '.[peers]'
 	@python -m benchmarks.runtimes
+
+ablation: $(READY) ## what each part of the recipe is worth, over 5 seeds (10 minutes)
+	@python -m benchmarks.ablation
+
+bench-training: $(READY) ## time the training loop beside the tutorial's
+	@python -m benchmarks.training
 
 verify: $(READY) ## check every out, every object of DVC's cache and the digests that tie the artefacts together
 	@python -m tools.verify
