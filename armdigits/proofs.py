@@ -13,7 +13,9 @@ from armdigits.scoring import activations_of
 
 # What the portable kernels may do: look the batch up and see [N, 1, 28, 28] as [N, 784]. Neither touches a pixel.
 MOVES = ("aten::sym_size.int", "executorch_prim::et_view.default")
-ROUNDED = 0.501  # steps between a number and the integer it is rounded to, with room for float32's own rounding
+ROUNDED = (
+    0.51  # steps between a number and its integer: a half, and what float32 rounds off a bias of some 10,000 steps
+)
 SMALLEST_SCALE = 2**-12  # of an activation, see `programs.quantize`
 PIXEL = np.float32(1 / 255)
 

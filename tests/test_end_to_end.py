@@ -45,7 +45,7 @@ def test_only_text_and_no_data_is_left_for_git(project):
     status = run(project, "git", "status", "--porcelain", "--untracked-files=all").stdout
     new = {line[3:] for line in status.splitlines()}
     assert new == {"dvc.lock", *(f"metrics/{name}" for name in (
-        "benchmark.json", "evaluate.json", "history.csv", "host.json", "predictions.csv", "preflight.json",
+        "benchmark.json", "disagreements.csv", "evaluate.json", "history.csv", "host.json", "predictions.csv", "preflight.json",
         "quantize.json", "teach.json", "train.json",
     ))}  # fmt: skip
 
