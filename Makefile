@@ -12,10 +12,11 @@ BASE ?= main
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro benchmark test lint format results report plots summary readme mnist digits clean
+.PHONY: help setup repro benchmark test lint format results report plots summary readme peers ablation bench-training verify campaign campaign-slice \
+  mnist digits clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv with the pinned versions (every other verb does it when needed)
 
@@ -35,6 +36,12 @@ benchmark: $(READY) ## measure again, on this machine
 
 test: $(READY) ## run the tests
 	@python -m pytest
+
+campaign: $(READY) ## kill, fault and corrupt the pipeline some 700 times and demand the same bytes (20 minutes)
+	@python -m tests.campaign
+
+campaign-slice: $(READY) ## the same for a minute, on the stages that start quickly
+	@python -m tests.campaign --seconds 60 --stages download train evaluate
 
 lint: $(READY) ## check style, formatting and the workflows
 	@ruff check . && ruff format --check .
@@ -58,6 +65,19 @@ summary: $(READY) ## show results and what changed against another commit, in Ma
 
 readme: $(READY) ## put the results table of the last run into README.md
 	@python -m tools.results --readme
+
+peers: $(READY) ## time other runtimes on the same network, beside the programs of the last run
+	@python -m pip install --quiet -c constraints.txt -e '.[peers]'
+	@python -m benchmarks.runtimes
+
+ablation: $(READY) ## what each part of the recipe is worth, over 5 seeds (10 minutes)
+	@python -m benchmarks.ablation
+
+bench-training: $(READY) ## time the training loop beside the tutorial's
+	@python -m benchmarks.training
+
+verify: $(READY) ## check every out, every object of DVC's cache and the digests that tie the artefacts together
+	@python -m tools.verify
 
 mnist: $(READY) ## set params.yaml to MNIST
 	@python -m tools.select_dataset mnist

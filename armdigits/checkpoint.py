@@ -7,19 +7,18 @@ random order, and the same weights would give different bytes.
 
 import json
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from armdigits import files
 from armdigits.dataset import read_provenance
 from armdigits.errors import BadInput
 from armdigits.model import NeuralNetwork
+from armdigits.parameters import Recipe
 
 FORMAT = 1
-AGAIN = "run: dvc repro --force train"
 
 
 def weights_sha256(weights: dict[str, Tensor]) -> str:
@@ -31,8 +30,8 @@ def weights_sha256(weights: dict[str, Tensor]) -> str:
     return files.sha256(b"".join(parts))
 
 
-def write_checkpoint(path: Path, network: NeuralNetwork) -> int:
-    """Write the weights of `network` with the digest of the training data that `download` recorded.
+def write_checkpoint(path: Path, network: nn.Module, settings: Recipe | None = None) -> int:
+    """Write the weights of `network` with `settings` and the digest of the training data that `download` recorded.
 
     Returns:
         The size of the file in bytes.
@@ -41,6 +40,7 @@ def write_checkpoint(path: Path, network: NeuralNetwork) -> int:
     record = {
         "format": FORMAT,
         "train_data_sha256": read_provenance()["files"]["train.safetensors"]["sha256"],
+        "settings": settings and settings.model_dump(),
         "weights_sha256": weights_sha256(weights),
     }
     content = save(weights, {"record": json.dumps(record)})
@@ -48,37 +48,54 @@ def write_checkpoint(path: Path, network: NeuralNetwork) -> int:
     return len(content)
 
 
-def read_checkpoint(path: Path) -> tuple[NeuralNetwork, str]:
+def read_checkpoint(path: Path, settings: Recipe | None = None) -> tuple[NeuralNetwork, str]:
     """Read the network in the form without dropout, in evaluation mode.
 
     Returns:
         The network and the SHA-256 of its weights.
 
     Raises:
-        BadInput: the file is missing, is no safetensors file, holds other weights than its record says or than
-            the network has, or was trained on other data than the project holds.
+        BadInput: as `read_weights`.
     """
-    files.read_bytes(path, "train")
-    try:
-        with safe_open(path, framework="pt") as file:
-            record: dict[str, Any] = json.loads((file.metadata() or {}).get("record", "{}"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except (SafetensorError, ValueError, OSError) as error:
-        raise BadInput(f"{path}: not a safetensors checkpoint ({error}); {AGAIN}") from None
-    if record.get("format") != FORMAT:
-        found = record.get("format", "none")
-        raise BadInput(f"{path}: expected checkpoint format {FORMAT}, found {found}; {AGAIN}")
-    digest = weights_sha256(weights)
-    if digest != record["weights_sha256"]:
-        raise BadInput(f"{path}: expected weights of SHA-256 {record['weights_sha256']}, found {digest}; {AGAIN}")
-    expected = read_provenance()["files"]["train.safetensors"]["sha256"]
-    if record["train_data_sha256"] != expected:
-        raise BadInput(f"{path}: trained on other data than data/ holds now; {AGAIN}")
     network = NeuralNetwork(use_dropout=False)
+    return network.eval(), read_weights(path, network, "train", settings)
+
+
+def read_weights(path: Path, network: nn.Module, stage: str, settings: Recipe | None = None) -> str:
+    """Load the weights that `stage` wrote into `network`.
+
+    Args:
+        path: the file.
+        network: of the same architecture.
+        stage: its name is also that of its section in params.yaml.
+        settings: what it must have been trained with; None accepts any.
+
+    Returns:
+        The SHA-256 of the weights.
+
+    Raises:
+        BadInput: the file is missing, is no safetensors file, holds other weights than its record says or than
+            the network has, or was trained on other data or with other settings.
+    """
+    again = f"run: dvc repro --force {stage}"
+    content = files.read_bytes(path, stage)
+    try:
+        weights, record = load(content), files.safetensors_record(content)
+        digest = weights_sha256(weights)
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise BadInput(f"{path}: not a safetensors checkpoint ({error}); {again}") from None
+    if record.get("format") != FORMAT:
+        raise BadInput(f"{path}: expected checkpoint format {FORMAT}, found {record.get('format', 'none')}; {again}")
+    expected = record.get("weights_sha256")
+    if digest != expected:
+        raise BadInput(f"{path}: expected weights of SHA-256 {expected}, found {digest}; {again}")
+    if record.get("train_data_sha256") != read_provenance()["files"]["train.safetensors"]["sha256"]:
+        raise BadInput(f"{path}: trained on other data than data/ holds now; {again}")
+    if settings and record.get("settings") != settings.model_dump():
+        raise BadInput(f"{path}: trained with other settings than those under {stage} in params.yaml; {again}")
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise BadInput(
-            f"{path}: not the weights of this network ({str(error).splitlines()[-1].strip()}); {AGAIN}"
-        ) from None
-    return network.eval(), digest
+        what = str(error).splitlines()[-1].strip()
+        raise BadInput(f"{path}: not the weights of this network ({what}); {again}") from None
+    return digest

@@ -3,6 +3,7 @@
 Safetensors files are memory-mapped when they are read and hold no code (https://huggingface.co/docs/safetensors).
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, rows: Tensor) -> "Split":
+        """The images of the given rows, int64 [M]."""
+        return Split(self.images[rows], self.labels[rows])
+
+    def to(self, device: torch.device) -> "Split":
+        """The same images on another device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
     def pixels(self) -> Tensor:
         """The images as the network takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
         return self.images.unsqueeze(1).float() / 255
@@ -74,15 +83,20 @@ def write_dataset(name: str, source: dict[str, str], splits: dict[Path, Split]) 
             "images_of_class": torch.bincount(split.labels, minlength=CLASSES).tolist(),
             "sha256": files.sha256(content),
         }
-    files.write_json(paths.PROVENANCE, record)
+    files.write_json(paths.PROVENANCE, {**record, "sha256": _seal(record)})
 
 
 def read_provenance() -> dict[str, Any]:
     """The record that `download` wrote: `name`, `source`, and for each of `files` its counts and `sha256`."""
     record = files.read_json(paths.PROVENANCE, "download")
-    if not isinstance(record.get("name"), str) or not isinstance(record.get("files"), dict):
-        raise BadInput(f"{paths.PROVENANCE}: not the record of a data set; run: dvc repro --force download")
+    if record.pop("sha256", None) != _seal(record):
+        raise BadInput(f"{paths.PROVENANCE}: not as download wrote it; run: dvc repro --force download")
     return record
+
+
+def _seal(record: dict[str, Any]) -> str:
+    """The digest that the record carries of itself: no other file vouches for it."""
+    return files.sha256(json.dumps(record).encode())
 
 
 def read_split(path: Path) -> Split:

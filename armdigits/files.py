@@ -1,6 +1,7 @@
 """The one writer and the one reader of files: a file appears whole or not at all."""
 
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -20,9 +21,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     a killed process or a power cut meets the old content or the new, never a mixture.
 
     Raises:
-        OSError: the disk is full, the folder read-only, ...; `path` is then what it was before.
+        OSError: the disk is full, the folder read-only, ...; `path` is then what it was before, or whole and new
+            when it was the folder that did not reach the disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -30,15 +33,35 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # for the message: the file that somebody misses
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # a rename is durable only when its folder is
     finally:
         os.close(folder)
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove the temporary files beside `path` whose writers were killed."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        writer = temporary.name.split(".")[-2]
+        if writer.isdecimal() and not _is_alive(int(writer)):
+            temporary.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's process; no process at all, and no file of ours
+        return True
+    return True
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -82,6 +105,25 @@ def read_json(path: Path, stage: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BadInput(f"{path}: expected a JSON object; run: dvc repro --force {stage}")
     return content
+
+
+def safetensors_record(content: bytes) -> dict[str, Any]:
+    """The JSON object in the metadata entry `record` of a safetensors file.
+
+    Layout: 8 bytes with the length of a JSON header, little-endian, then the header
+    (https://huggingface.co/docs/safetensors, "Format").
+
+    Raises:
+        ValueError: there is none.
+    """
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    try:
+        record = json.loads(header["__metadata__"]["record"])
+    except (KeyError, TypeError):
+        raise ValueError("it has no record") from None
+    if not isinstance(record, dict):
+        raise ValueError("its record is no JSON object")
+    return record
 
 
 def sha256(data: bytes | memoryview) -> str:

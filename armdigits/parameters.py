@@ -35,15 +35,42 @@ class Dataset(Section):
     seed: Seed
 
 
-class Train(Section):
-    """The recipe of the fp32 network."""
+class Augmentation(Section):
+    """How far the training images are distorted, for the teacher and for the network alike."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    zoom: Annotated[float, Field(ge=0, le=1)]
+    shear: Annotated[float, Field(ge=0, le=1)]
+    shift: Annotated[float, Field(ge=0, le=28)]
+
+    def is_on(self) -> bool:
+        """Whether anything is distorted at all."""
+        return any(self.model_dump().values())
+
+
+class Recipe(Section):
+    """How a network is trained with Adam (D. Kingma, J. Ba, 2015)."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0, le=1)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    schedule: Literal["one_cycle", "constant"]
+    warm_up: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
     threads: Threads
+
+
+class Teach(Recipe):
+    """The recipe of the teacher."""
+
+
+class Train(Recipe):
+    """The recipe of the network."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    teacher_weight: Share
+    temperature: Annotated[float, Field(ge=0.1, le=100)]
+    device: Literal["cpu", "cuda", "mps", "auto"]
 
 
 class Evaluate(Section):
@@ -76,6 +103,8 @@ class Parameters(Section):
     """All of `params.yaml`."""
 
     dataset: Dataset
+    augmentation: Augmentation
+    teach: Teach
     train: Train
     evaluate: Evaluate
     quantize: Quantize
@@ -97,11 +126,18 @@ class Parameters(Section):
             refuse("dataset.validation", room, self.dataset.validation)
         else:
             for key, value in (
+                ("teach.batch_size", self.teach.batch_size),
                 ("train.batch_size", self.train.batch_size),
                 ("quantize.calibration_samples", self.quantize.calibration_samples),
             ):
                 if value > left:
                     refuse(key, f"at most the {left} images that are left to train on", value)
+        # A value without an effect is refused: a diff of parameters would show a difference that is none.
+        for name, recipe in (("teach", self.teach), ("train", self.train)):
+            if recipe.schedule == "constant" and recipe.warm_up:
+                refuse(f"{name}.warm_up", f"0 where {name}.schedule is constant", recipe.warm_up)
+        if self.train.teacher_weight == 0 and self.train.temperature != 1:
+            refuse("train.temperature", "1 where train.teacher_weight is 0", self.train.temperature)
         if len(set(sizes)) != len(sizes):
             refuse("benchmark.batch_sizes", "each size once", sizes)
         if 1 not in sizes:

@@ -14,6 +14,11 @@ VALIDATION_DATA = Path("data/validation.safetensors")
 TEST_DATA = Path("data/test.safetensors")
 PROVENANCE = Path("data/provenance.json")
 
+# teach
+TEACHER = Path("models/teacher.safetensors")
+TEACH_METRICS = Path("metrics/teach.json")
+AUGMENTED = Path("metrics/augmented.png")
+
 # train
 MODEL = Path("models/model.safetensors")
 LAYERS = Path("models/layers.txt")
@@ -30,6 +35,8 @@ FP32_PROGRAM = Path("models/fp32.pte")
 INT8_PROGRAM = Path("models/int8.pte")
 PROGRAMS = Path("models/programs.json")
 QUANTIZE_METRICS = Path("metrics/quantize.json")
+DISAGREEMENTS = Path("metrics/disagreements.csv")
+DISAGREEING = Path("metrics/disagreements.png")
 
 # describe
 MODEL_CARD = Path("models/README.md")
@@ -38,7 +45,9 @@ MODEL_CARD = Path("models/README.md")
 BENCHMARK_METRICS = Path("metrics/benchmark.json")
 LATENCY = Path("metrics/latency.png")
 
-# What is neither Git's nor DVC's: verified downloads, locks.
+# What is neither Git's nor DVC's: verified downloads, locks, where a killed training goes on.
 DOWNLOADS = Path(".state/downloads")
 NO_MIRROR = Path(".state/no-mirror")
 LOCKS = Path(".state/locks")
+TEACH_SNAPSHOTS = Path(".state/teach")
+TRAIN_SNAPSHOTS = Path(".state/train")

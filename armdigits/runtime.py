@@ -1,7 +1,7 @@
 """Running a program: the few megabytes that inference needs, without the seconds that the exporters' import takes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from armdigits import files, paths
 from armdigits.dataset import IMAGE_SHAPE
 from armdigits.errors import BadInput
 
+Forward = Callable[[Tensor], Tensor]
+
+IMAGE = (1, *IMAGE_SHAPE)
 MAGIC = b"ET12"  # file identifier of ExecuTorch's program flatbuffer, at bytes 4 to 8
 AGAIN = "run: dvc repro --force quantize"
 
@@ -24,30 +27,49 @@ def use_threads(count: int) -> None:
         _portable_lib._unsafe_reset_threadpool(count)
 
 
+def load(content: bytes) -> tuple[Forward, tuple[int, ...]]:
+    """Load a program of one input and one output, without a check of ours.
+
+    Returns:
+        The function that it computes, and the shape of the largest input that it takes.
+
+    Raises:
+        RuntimeError: the runtime refuses the bytes. Damaged ones can also end the process.
+    """
+    with _stderr_muted():
+        method = _portable_lib._load_program_from_buffer(content).load_method("forward")
+
+    # The runtime reads the weights out of the bytes and holds no reference to them, so the function holds one.
+    def forward(images: Tensor, _weights: bytes = content) -> Tensor:
+        return method.call((images,))[0]
+
+    return forward, tuple(method.method_meta().input_tensor_meta(0).sizes())
+
+
 class Program:
     """A loaded `.pte` file: `program(images)` gives logits.
 
-    The runtime trusts its file and its caller: a damaged file can end the process, and images that do not lie in
-    memory one after the other give wrong answers in silence. The checks are made here.
+    The runtime trusts its file and its caller: a damaged file can end the process, an image of 14x56 pixels is
+    taken for one of 28x28, and an int8 program answers NaN with a plausible digit. The checks are made here.
+
+    Attributes:
+        max_batch: the most images a call.
+        forward: the call without the checks, for images that are contiguous and that `check` has passed.
     """
 
     def __init__(self, content: bytes, name: str | Path) -> None:
         """Load the bytes of a program; `name` stands in the messages.
 
         Raises:
-            BadInput: the bytes are no complete ExecuTorch program.
+            BadInput: the bytes are no complete ExecuTorch program, or one for other images.
         """
         _check_extent(content, name)
         try:
-            self._module = _portable_lib._load_for_executorch_from_buffer(content)
-            shape = self._module.method_meta("forward").input_tensor_meta(0).sizes()
+            self.forward, (self.max_batch, *shape) = load(content)
         except RuntimeError as error:
             raise BadInput(f"{name}: the runtime cannot load it ({str(error).splitlines()[0]}); {AGAIN}") from None
-        if tuple(shape[1:]) != (1, *IMAGE_SHAPE):
-            raise BadInput(f"{name}: expected a program for images [N, 1, 28, 28], found {list(shape)}; {AGAIN}")
-        self._content = content  # the runtime reads the weights out of these bytes, it does not copy them
-        self._forward = self._module.forward
-        self.max_batch = shape[0]
+        if tuple(shape) != IMAGE:
+            raise BadInput(f"{name}: expected a program for images [1, 28, 28], found {shape}; {AGAIN}")
 
     def __call__(self, images: Tensor) -> Tensor:
         """The logits float32 [N, 10] of images float32 [N, 1, 28, 28] in [0, 1], 1 <= N <= `max_batch`.
@@ -55,13 +77,21 @@ class Program:
         Raises:
             BadInput: the images are not that.
         """
-        count, *shape = images.shape or (0,)
-        if images.dtype != torch.float32 or shape != [1, 28, 28] or not 1 <= count <= self.max_batch:
+        self.check(images)
+        return self.forward(images.contiguous())
+
+    def check(self, images: Tensor) -> None:
+        """Raise BadInput unless the images are what the program takes."""
+        shape = images.shape
+        if images.dtype is not torch.float32 or shape[1:] != IMAGE or not 0 < shape[0] <= self.max_batch:
             raise BadInput(
                 f"images: expected float32 [1 to {self.max_batch}, 1, 28, 28], "
-                f"got {str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+                f"got {str(images.dtype).removeprefix('torch.')} {list(shape)}"
             )
-        return self._forward((images.contiguous(),))[0]
+        darkest, brightest = torch.aminmax(images)
+        low, high = darkest.item(), brightest.item()
+        if not (low >= 0 and high <= 1):  # a comparison with NaN is false
+            raise BadInput(f"images: expected pixels from 0 to 1 (pixel / 255) and no NaN, got {low:.4g} to {high:.4g}")
 
     def logits_of(self, images: Tensor) -> Tensor:
         """The logits [N, 10] of any number of images, in batches of at most `max_batch`."""

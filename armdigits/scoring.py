@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from armdigits.model import NeuralNetwork
+
 BATCH = 1000
 
 
@@ -15,6 +17,24 @@ def logits_of(network: nn.Module, pixels: Tensor) -> Tensor:
     logits = torch.cat([network(batch) for batch in pixels.split(BATCH)])
     network.train(was_training)
     return logits
+
+
+@torch.inference_mode()
+def activations_of(network: NeuralNetwork, pixels: Tensor) -> dict[str, Tensor]:
+    """What follows each linear layer and its ReLU, float32 [N, features] by the layer's name, the logits last.
+
+    Args:
+        network: in evaluation mode.
+        pixels: float32 [N, 1, 28, 28].
+    """
+    activations: dict[str, Tensor] = {}
+    for name, layer in network.layers.named_children():
+        pixels = layer(pixels)
+        if isinstance(layer, nn.Linear):
+            latest = name
+        if isinstance(layer, nn.Linear | nn.ReLU):
+            activations[latest] = pixels
+    return activations
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import os
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -115,25 +114,22 @@ def split_off(split: Split, count: int, seed: int) -> tuple[Split, Split]:
 def _fetch(name: str, md5: str, folder: Path) -> None:
     """Bring the file `name` into `folder`, from the first mirror that has the right bytes."""
     target = folder / name
-    if target.is_file() and _md5(target) == md5:
+    if target.is_file() and _md5(target.read_bytes()) == md5:
         return
     failures = []
     wrong_bytes = False
-    folder.mkdir(parents=True, exist_ok=True)
     for mirror in mirrors():
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            part = Path(scratch) / name
-            try:
-                _copy(f"{mirror.rstrip('/')}/{name}", part)
-            except (requests.RequestException, OSError) as error:
-                failures.append(f"{mirror}: {_reason(error)}")
-                continue
-            found = _md5(part)
-            if found == md5:
-                part.replace(target)
-                return
-            wrong_bytes = True
-            failures.append(f"{mirror}: {name}: expected MD5 {md5}, found {found}{_looks_like(part)}")
+        try:
+            content = _read(f"{mirror.rstrip('/')}/{name}")
+        except (requests.RequestException, OSError) as error:
+            failures.append(f"{mirror}: {_reason(error)}")
+            continue
+        found = _md5(content)
+        if found == md5:
+            files.write_bytes(target, content)  # outside the `try`: a full disk is not the mirror's fault
+            return
+        wrong_bytes = True
+        failures.append(f"{mirror}: {name}: expected MD5 {md5}, found {found}{_looks_like(content)}")
     if wrong_bytes:
         raise BadInput(*failures, f"{name}: no mirror has the published bytes")
     raise NoMirror(
@@ -143,23 +139,20 @@ def _fetch(name: str, md5: str, folder: Path) -> None:
     )
 
 
-def _copy(source: str, target: Path) -> None:
-    """Copy a file or a URL to `target`, trying a faltering server again."""
+def _read(source: str, attempts: int = ATTEMPTS) -> bytes:
+    """The bytes of a file or a URL; a faltering server is tried again."""
     if not source.startswith(("http://", "https://")):
-        shutil.copyfile(source, target)
-        return
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with requests.get(source, stream=True, timeout=TIMEOUT_S) as response, target.open("wb") as file:
-                response.raise_for_status()
-                total = int(response.headers.get("Content-Length", 0))
-                for chunk in _progress(response.iter_content(CHUNK_BYTES), target.name, total):
-                    file.write(chunk)
-            return
-        except requests.RequestException as error:
-            status = error.response.status_code if error.response is not None else 0
-            if attempt == ATTEMPTS or 400 <= status < 500:
-                raise
+        return Path(source).read_bytes()
+    try:
+        with requests.get(source, stream=True, timeout=TIMEOUT_S) as response:
+            response.raise_for_status()
+            total = int(response.headers.get("Content-Length", 0))
+            return b"".join(_progress(response.iter_content(CHUNK_BYTES), source.rpartition("/")[2], total))
+    except requests.RequestException as error:
+        status = error.response.status_code if error.response is not None else 0
+        if attempts == 1 or 400 <= status < 500:
+            raise
+    return _read(source, attempts - 1)
 
 
 def _progress(chunks: Iterator[bytes], name: str, total: int) -> Iterator[bytes]:
@@ -176,26 +169,25 @@ def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
-def _looks_like(path: Path) -> str:
-    head = path.read_bytes()[:256].lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html")):
+def _looks_like(content: bytes) -> str:
+    if content[:256].lstrip().lower().startswith((b"<!doctype", b"<html")):
         return " (an HTML page instead of a gzip file)"
-    return f" ({path.stat().st_size} bytes)"
+    return f" ({len(content)} bytes)"
 
 
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _array(path: Path) -> Tensor:
     """Decompress an IDX file and prove that it holds the published array."""
     name = path.name.removesuffix(".gz")
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        raw = Path(scratch) / name
+    with tempfile.NamedTemporaryFile() as raw:  # torchvision reads a file, and nothing else
         try:
-            raw.write_bytes(gzip.decompress(path.read_bytes()))
-            array = torchvision_mnist.read_sn3_pascalvincent_tensor(str(raw))
-        except (OSError, EOFError, zlib.error, AssertionError, RuntimeError) as error:
+            raw.write(gzip.decompress(path.read_bytes()))
+            raw.flush()
+            array = torchvision_mnist.read_sn3_pascalvincent_tensor(raw.name)
+        except (gzip.BadGzipFile, EOFError, zlib.error, AssertionError, RuntimeError, ValueError) as error:
             raise BadInput(f"{path}: not a gzip-compressed IDX file ({error})") from None
     if tuple(array.shape) != SHAPES[name]:
         raise BadInput(f"{path}: expected an array {list(SHAPES[name])}, found {list(array.shape)}")

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from armdigits import paths
@@ -19,18 +19,33 @@ def run(name: str, work: Callable[[Parameters], None]) -> None:
     A killed `dvc` leaves its stage running, and the next `dvc repro` would start a second copy beside it, which
     is why a stage holds a lock of its own.
     """
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
-    with reported(name):
-        parameters = load_parameters(paths.PARAMETERS)
-        with only_one(name):
-            work(parameters)
+    try:
+        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGINT, _end)
+        with reported(name):
+            parameters = load_parameters(paths.PARAMETERS)
+            with only_one(name):
+                work(parameters)
+    except _Ended as ended:
+        with suppress(OSError):
+            print(f"{name}: ended by {ended.signal.name}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+        os._exit(128 + ended.signal)  # taking torch apart would need seconds, and there is nothing left to save
+
+
+class _Ended(BaseException):
+    """Unwinds the stack after a signal, so that temporary files and locks go."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    """Unwind the stack, so that temporary files and locks go, and exit as a process ended by the signal does."""
-    print(f"ended by {signal.Signals(number).name}", file=sys.stderr)
-    sys.exit(128 + number)
+    """End in an orderly way. A second signal ends the process at once."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise _Ended(number)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """How the variants are timed: one process, blocks in random order, a control that proves the clock fair.
 
-The scenarios are those of MLPerf Inference (https://arxiv.org/abs/1911.02549): one query at a time, and the latency
-is that of the call as a user makes it, the checks of its input included. Machines drift (clock rates, neighbours),
-so variants are never timed one after the other: every round times a block of calls of each variant on the same
-images, and a ratio is taken within a round, before the rounds are summarised.
+The scenarios are those of MLPerf Inference (https://arxiv.org/abs/1911.02549): batch 1 is its single stream, one
+query after the other; the largest batch its offline scenario, where throughput counts. Machines drift (clock rates,
+neighbours), so variants are never timed one after the other: every round times a block of calls of each variant on
+the same images, and a ratio is taken within a round, before the rounds are summarised.
 """
 
 import gc

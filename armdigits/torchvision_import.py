@@ -1,4 +1,4 @@
-"""The import of torchvision's MNIST, which works also beside a torch that was built without CUDA.
+"""The import of torchvision, which works also beside a torch that was built without CUDA.
 
 The default index's torchvision for x86-64 is linked with CUDA. Beside a CPU build of torch its compiled extension
 cannot be loaded, and `import torchvision` then dies with `operator torchvision::nms does not exist`, because it
@@ -28,5 +28,6 @@ if not _compiled_extension_loads():
         _declarations.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 from torchvision.datasets import mnist  # noqa: E402
+from torchvision.transforms import ToTensor  # noqa: E402
 
-__all__ = ["mnist"]
+__all__ = ["ToTensor", "mnist"]

@@ -53,8 +53,8 @@ def misclassified(test: Split, logits: Tensor, count: int) -> bytes:
 def main(parameters: Parameters) -> None:
     """Write everything, then judge."""
     torch.set_num_threads(parameters.train.threads)
-    network, _ = read_checkpoint(paths.MODEL)
-    test = read_split(paths.TEST_DATA)
+    test = read_split(paths.TEST_DATA)  # before the model that was made from its like: the first broken link is named
+    network, _ = read_checkpoint(paths.MODEL, parameters.train)
     logits = logits_of(network, test.pixels())
 
     metrics = evaluate(logits, test.targets())

@@ -2,44 +2,62 @@
 
     python -m stages.train           (dvc repro train)
 
-Reads data/train.safetensors and data/validation.safetensors; writes the checkpoint, the learning curve, the layer
-table and the metrics. It never opens the test images.
+Reads the training and validation images and the teacher; writes the checkpoint, the learning curve, the layer table
+and the metrics. It never opens the test images. Killed at any moment and started again, it goes on after its last
+whole epoch and ends with the same bytes.
 """
 
 import dataclasses
+from pathlib import Path
 
 import torch
 import torchinfo
 
-from armdigits import paths, stage
-from armdigits.checkpoint import write_checkpoint
+from armdigits import device, paths, stage
+from armdigits.checkpoint import read_weights, weights_sha256, write_checkpoint
 from armdigits.dataset import read_provenance, read_split
 from armdigits.files import write_bytes, write_csv, write_json
 from armdigits.model import NeuralNetwork
-from armdigits.parameters import Parameters
-from armdigits.training import Epoch, train
+from armdigits.parameters import Parameters, Teach, Train
+from armdigits.resume import Snapshots, fingerprint
+from armdigits.teacher import Teacher
+from armdigits.training import Distillation, Epoch, train
+
+
+def read_teacher(recipe: Train, teach: Teach) -> Distillation | None:
+    """The teacher that was trained as `teach` says, when the recipe gives its opinion a weight."""
+    if recipe.teacher_weight == 0:
+        return None
+    teacher = Teacher()
+    read_weights(paths.TEACHER, teacher, "teach", teach)
+    return Distillation(teacher, recipe.teacher_weight, recipe.temperature)
 
 
 def main(parameters: Parameters) -> None:
     """Train, print a line an epoch, and write everything at the end."""
-    settings = parameters.train
-    torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
+    recipe = parameters.train
+    torch.set_num_threads(recipe.threads)
+    torch.manual_seed(recipe.seed)
+    target = device.choose(recipe.device)
     data, validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
-    network = NeuralNetwork(dropout=settings.dropout)
-    layers = torchinfo.summary(network, input_size=(settings.batch_size, 1, 28, 28), verbose=0)
+    distillation = read_teacher(recipe, parameters.teach)
+    network = NeuralNetwork(dropout=recipe.dropout).to(target)
+    layers = torchinfo.summary(network, input_size=(recipe.batch_size, 1, 28, 28), verbose=0)
     print(layers)
 
+    causes = fingerprint(
+        Path(__file__),
+        parameters=[recipe.model_dump(), parameters.augmentation.model_dump()],
+        data=read_provenance(),
+        teacher=distillation and weights_sha256(distillation.teacher.state_dict()),
+    )
+    snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, causes)
     history: list[Epoch] = []
-    for epoch in train(network, data, validation, settings):
+    for epoch in train(network, data, validation, recipe, parameters.augmentation, distillation, snapshots):
         history.append(epoch)
-        print(
-            f"epoch {epoch.epoch:2}/{settings.epochs}  train loss {epoch.train_loss:.4f}  "
-            f"validation loss {epoch.validation_loss:.4f}  accuracy {epoch.validation_accuracy:.2%}",
-            flush=True,
-        )
+        print(epoch.line(recipe.epochs), flush=True)
 
-    size = write_checkpoint(paths.MODEL, network)
+    size = write_checkpoint(paths.MODEL, network, recipe)
     write_bytes(paths.LAYERS, f"{layers}\n".encode())
     header = [field.name for field in dataclasses.fields(Epoch)]
     write_csv(paths.HISTORY, header, (dataclasses.astuple(epoch) for epoch in history))
@@ -54,6 +72,7 @@ def main(parameters: Parameters) -> None:
             **{name: getattr(history[-1], name) for name in last},
         },
     )
+    snapshots.remove()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 import json
 
 import pytest
+import torch
 
 from armdigits import host
 from armdigits.errors import GateFailed
-from stages.benchmark import judge
-from tests.conftest import run_stage, set_parameters
+from armdigits.programs import empty
+from armdigits.runtime import load
+from stages.benchmark import RATIOS, judge, table
+from tests.conftest import run_stage, set_parameters, some_images
 
 
 def test_the_metrics_have_the_promised_keys(pipeline):
@@ -13,9 +16,9 @@ def test_the_metrics_have_the_promised_keys(pipeline):
     assert metrics["dataset"] == "digits"
     assert metrics["host"].items() >= host.identify().items()
     for batch in ("batch_1", "batch_8"):
-        for variant in ("eager", "fp32", "int8"):
+        for variant in ("eager", "fp32", "int8", "int8_checked", "empty_call"):
             assert {"p50_us", "p90_us", "p99_us", "images_per_s"} <= set(metrics[batch][variant])
-        for ratio in ("int8_over_fp32", "int8_over_eager", "fp32_over_eager", "control"):
+        for ratio in ("int8_over_fp32", "int8_over_eager", "fp32_over_eager", "int8_checked_over_eager", "control"):
             figures = metrics[batch][ratio]
             assert 0 < figures["low"] <= figures["ratio"] <= figures["high"]
 
@@ -25,6 +28,28 @@ def test_a_machine_that_is_noisy_is_one_whose_control_misses_1(pipeline):
     for batch in ("batch_1", "batch_8"):
         control = metrics[batch]["control"]
         assert metrics[batch]["noisy"] is not (control["low"] <= 1 <= control["high"])
+
+
+def test_the_empty_call_has_the_shapes_of_the_program_and_computes_nothing():
+    forward, shape = load(empty(max_batch=4))
+    images = some_images(3).pixels()
+    assert shape == (4, 1, 28, 28)
+    assert torch.equal(forward(images), images.flatten(1)[:, :10])
+
+
+def test_the_table_marks_what_too_few_calls_only_indicate():
+    figures = {
+        "p50_us": 1,
+        "p90_us": 2,
+        "p99_us": 3,
+        "images_per_s": 4,
+        "p90_indicative": False,
+        "p99_indicative": True,
+    }
+    interval = {"ratio": 1, "low": 1, "high": 1}
+    lines = table(1, {"int8": figures, **dict.fromkeys(RATIOS, interval), "noisy": True}).splitlines()
+    assert lines[1].split() == ["int8", "1.00", "2.00", "~3.00", "4"]
+    assert "NOISY" in lines[-1]
 
 
 def test_too_high_a_ratio_fails_or_is_called_noisy(ran):

@@ -10,6 +10,7 @@ from armdigits import paths
 from armdigits.checkpoint import read_checkpoint, weights_sha256, write_checkpoint
 from armdigits.errors import BadInput
 from armdigits.model import NeuralNetwork
+from armdigits.parameters import load_parameters
 from tests.conftest import some_images, write_some_data
 
 AGAIN = "run: dvc repro --force train"
@@ -66,6 +67,26 @@ def test_a_flipped_bit_is_refused(network):
 def test_a_checkpoint_of_other_data_is_refused(network):
     rewrite(lambda _, record: record.update(train_data_sha256="0"))
     with pytest.raises(BadInput, match="trained on other data than data/ holds now"):
+        read_checkpoint(paths.MODEL)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(ran):
+    settings = load_parameters(paths.PARAMETERS).train
+    read_checkpoint(paths.MODEL, settings)
+    with pytest.raises(BadInput, match="trained with other settings than those under train in params.yaml"):
+        read_checkpoint(paths.MODEL, settings.model_copy(update={"seed": 2}))
+
+
+def test_a_record_without_its_entries_is_refused(network):
+    rewrite(lambda _, record: record.pop("weights_sha256"))
+    with pytest.raises(BadInput, match="expected weights of SHA-256 None"):
+        read_checkpoint(paths.MODEL)
+
+
+@pytest.mark.parametrize("record", ["[]", "{", '{"format": 1}'])
+def test_a_record_that_is_none_is_refused(network, record):
+    save_file({"layers.output.bias": torch.zeros(10, dtype=torch.bfloat16)}, paths.MODEL, {"record": record})
+    with pytest.raises(BadInput, match=f"^models/model.safetensors: not a safetensors checkpoint .*{AGAIN}$"):
         read_checkpoint(paths.MODEL)
 
 

@@ -76,8 +76,16 @@ def test_the_files_are_plain_safetensors(folder):
     assert set(load_file(paths.TEST_DATA)) == {"images", "labels"}
 
 
+@pytest.mark.parametrize(("before", "after"), [('"digits"', '"mnist"'), ('"images": 60', '"images": 61'), (",", "")])
+def test_a_record_that_was_changed_is_refused(folder, before, after):
+    write_some_data()
+    paths.PROVENANCE.write_text(paths.PROVENANCE.read_text().replace(before, after))
+    with pytest.raises(BadInput, match="^data/provenance.json: not .*; run: dvc repro --force download$"):
+        read_provenance()
+
+
 def test_a_record_of_something_else_is_refused(folder):
     Path("data").mkdir()
     paths.PROVENANCE.write_text('{"name": 1}')
-    with pytest.raises(BadInput, match="not the record of a data set; run: dvc repro --force download"):
+    with pytest.raises(BadInput, match="^data/provenance.json: not as download wrote it; run: dvc repro"):
         read_provenance()

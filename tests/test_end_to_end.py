@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import copy_project, run, set_parameters
 
-EVERYTHING = ["download", "train", "evaluate", "quantize", "describe", "benchmark"]
+EVERYTHING = ["download", "teach", "train", "evaluate", "quantize", "describe", "benchmark"]
 
 
 def repro(project: Path) -> list[str]:
@@ -44,10 +44,9 @@ def test_nothing_runs_again_when_nothing_changed(project):
 def test_only_text_and_no_data_is_left_for_git(project):
     status = run(project, "git", "status", "--porcelain", "--untracked-files=all").stdout
     new = {line[3:] for line in status.splitlines()}
-    assert new == {"dvc.lock", *(f"metrics/{name}" for name in (
-        "benchmark.json", "evaluate.json", "history.csv", "host.json", "predictions.csv", "preflight.json",
-        "quantize.json", "train.json",
-    ))}  # fmt: skip
+    names = "benchmark.json disagreements.csv evaluate.json history.csv host.json predictions.csv preflight.json "
+    names += "quantize.json teach.json train.json"
+    assert new == {"dvc.lock", *(f"metrics/{name}" for name in names.split())}
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,11 @@ def test_the_committed_file_is_valid(project):
         ("train.epochs", "2.5", "expected a whole number of at least 1 and of at most 10000, got 2.5"),
         ("train.epochs", "yes", "expected a whole number of at least 1 and of at most 10000, got true"),
         ("train.epochs", "", "expected a whole number of at least 1 and of at most 10000, got nothing"),
+        ("train.device", "gpu", "expected cpu, cuda, mps or auto, got the text 'gpu'"),
+        ("train.schedule", "constant", "train.warm_up: expected 0 where train.schedule is constant, got 0.2"),
+        ("teach.schedule", "constant", "teach.warm_up: expected 0 where teach.schedule is constant, got 0.2"),
+        ("train.teacher_weight", "0", "train.temperature: expected 1 where train.teacher_weight is 0, got 3.0"),
+        ("augmentation.zoom", "-0.5", "expected a number of at least 0 and of at most 1, got -0.5"),
         ("train.learning_rate", "1e-3", "got the text '1e-3' (write 0.001)"),
         ("train.learning_rate", ".nan", "expected a number above 0 and of at most 1, got nan"),
         ("train.dropout", "1.0", "expected a number of at least 0 and below 1, got 1.0"),
@@ -49,7 +54,7 @@ def test_the_committed_file_is_valid(project):
 )
 def test_a_bad_value_gets_one_line_that_says_what_was_expected(project, key, value, message):
     (line,) = errors(project, **{key.replace(".", "__"): value})
-    assert line.startswith(f"params.yaml: {key}")
+    assert line.startswith(f"params.yaml: {key.split('.')[0]}.")
     assert message in line
 
 
@@ -74,8 +79,11 @@ def test_an_unknown_key_is_told_its_nearest_neighbour(project):
         ("train: {epochs: 12:30}", "line 1: write the number 12:30 in plain decimal digits"),
         ("train: {epochs: 1", "line 1:"),
         ("!!python/object/apply:os.system [exit]", "line 1: could not determine a constructor"),
-        ("- train", "expected sections (dataset, train, evaluate, quantize, benchmark), got ['train']"),
-        ("", "expected sections (dataset, train, evaluate, quantize, benchmark), got nothing"),
+        (
+            "- train",
+            "expected sections (dataset, augmentation, teach, train, evaluate, quantize, benchmark), got ['train']",
+        ),
+        ("", "expected sections (dataset, augmentation, teach, train, evaluate, quantize, benchmark), got nothing"),
         ("\xff\x00", "unacceptable character"),
     ],
 )

@@ -75,7 +75,7 @@ def test_every_parameter_that_a_stage_reads_is_declared(name):
 
 
 def test_every_section_belongs_to_the_stage_of_its_name():
-    owners = {"dataset": "download"}
+    owners = {"dataset": "download", "augmentation": "teach"}
     for section in Parameters.model_fields:
         assert section in STAGES[owners.get(section, section)]["params"]
 
@@ -93,7 +93,7 @@ def test_the_paths_in_the_code_are_deps_or_outs(name):
     code = ast.parse((ROOT / f"stages/{name}.py").read_text())
     names = {match[1] for text in attributes(code) if (match := re.match(r"paths\.([A-Z0-9_]+)", text))}
     used = {str(getattr(paths, name)) for name in names}
-    local = {str(paths.DOWNLOADS), str(paths.NO_MIRROR)}
+    local = {path for path in used if path.startswith(".state/")}
     listed = {*stage.get("deps", []), *outs(stage)}
     assert used - local <= listed
     assert set(outs(stage)) <= used | {str(paths.PROVENANCE), str(paths.PROGRAMS)}, "an out that nothing writes"
@@ -124,7 +124,7 @@ def test_timings_are_never_replayed():
 
 def test_what_is_deterministic_keeps_the_run_cache():
     """`metrics` and `plots` without cache do, plain outs without cache do not."""
-    for name in ("download", "train", "evaluate", "quantize"):
+    for name in ("download", "teach", "train", "evaluate", "quantize"):
         plain = STAGES[name].get("outs", [])
         assert not any(isinstance(entry, dict) for entry in plain), f"{name}: a plain out with options"
 

@@ -1,6 +1,10 @@
+import io
 import json
 
-from tests.conftest import run_stage, set_parameters
+from PIL import Image
+
+from stages.quantize import picture
+from tests.conftest import run_stage, set_parameters, some_images
 
 
 def test_the_metrics_have_the_promised_keys(pipeline):
@@ -13,10 +17,40 @@ def test_the_metrics_have_the_promised_keys(pipeline):
     assert metrics["int8"]["bytes"] < 0.3 * metrics["fp32"]["bytes"]
 
 
+def test_the_proofs_stand_among_the_metrics(pipeline):
+    proofs = json.loads((pipeline / "metrics/quantize.json").read_text())["proofs"]
+    assert {"delegates", "nodes", "fused_relus", "weight_types", "biases"} <= set(proofs["fp32"]) <= set(proofs["int8"])
+    assert all(holds is True for checks in proofs.values() for holds in checks.values())
+
+
+def test_each_layer_keeps_most_of_its_signal(pipeline):
+    layers = json.loads((pipeline / "metrics/quantize.json").read_text())["layers"]
+    assert list(layers) == ["hidden1", "hidden2", "output"]
+    assert all(20 < layer["sqnr_db"] < 60 for layer in layers.values())
+
+
+def test_the_disagreements_explain_the_drop_in_accuracy(pipeline):
+    metrics = json.loads((pipeline / "metrics/quantize.json").read_text())
+    figures = metrics["disagreements"]
+    rows = (pipeline / "metrics/disagreements.csv").read_text().splitlines()[1:]
+    assert len(rows) == figures["count"] == round((1 - metrics["agreement"]) * 360)
+    assert figures["fp32_right"] - figures["int8_right"] == round(metrics["accuracy_drop"] * 360)
+    assert 0 <= figures["p_value"] <= 1
+    assert (pipeline / "metrics/disagreements.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_of_no_disagreement_is_a_picture():
+    assert Image.open(io.BytesIO(picture(some_images(3), []))).format == "PNG"
+
+
 def test_the_same_checkpoint_gives_the_same_bytes(ran):
-    before = [(ran / f"models/{name}").read_bytes() for name in ("fp32.pte", "int8.pte", "programs.json")]
+    outputs = [
+        *(ran / "models" / name for name in ("fp32.pte", "int8.pte", "programs.json")),
+        *(ran / "metrics" / name for name in ("quantize.json", "disagreements.csv", "disagreements.png")),
+    ]
+    before = [path.read_bytes() for path in outputs]
     assert run_stage(ran, "quantize").returncode == 0
-    assert [(ran / f"models/{name}").read_bytes() for name in ("fp32.pte", "int8.pte", "programs.json")] == before
+    assert [path.read_bytes() for path in outputs] == before
 
 
 def test_too_large_a_drop_fails_after_the_metrics_are_written(ran):

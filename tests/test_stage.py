@@ -47,12 +47,12 @@ def test_a_signal_ends_the_stage_with_the_usual_exit_code(project, number):
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    assert errors == f"ended by {number.name}\n"
+    assert errors == f"train: ended by {number.name}\n"
 
 
 def test_bad_parameters_end_every_stage_before_it_works(project):
     set_parameters(project, {"train.epochs": "0"})
-    for name in ("preflight", "download", "train", "evaluate", "quantize", "benchmark"):
+    for name in ("preflight", "download", "teach", "train", "evaluate", "quantize", "benchmark"):
         done = run_stage(project, name)
         assert done.returncode == 2
         assert done.stderr.startswith(f"{name}: params.yaml: train.epochs: expected a whole number of at least 1")
@@ -62,8 +62,9 @@ def test_bad_parameters_end_every_stage_before_it_works(project):
 @pytest.mark.parametrize(
     ("name", "missing", "before"),
     [
+        ("teach", "data/train.safetensors", "download"),
         ("train", "data/train.safetensors", "download"),
-        ("evaluate", "models/model.safetensors", "train"),
+        ("evaluate", "data/test.safetensors", "download"),
         ("quantize", "models/model.safetensors", "train"),
         ("benchmark", "models/model.safetensors", "train"),
     ],

@@ -1,37 +1,62 @@
+import math
+
+import pytest
 import torch
 from torch.nn import functional
 
+from armdigits.errors import Failure
 from armdigits.model import NeuralNetwork
-from armdigits.parameters import Train
+from armdigits.parameters import Augmentation, Train
 from armdigits.scoring import accuracy, cross_entropy, logits_of
-from armdigits.training import train
+from armdigits.teacher import Teacher
+from armdigits.training import Distillation, learning_rate, train
 from tests.conftest import some_images
 
+OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0)
+MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1)
 
-def settings(**changes) -> Train:
-    values = {"epochs": 2, "batch_size": 32, "learning_rate": 0.001, "dropout": 0.2, "seed": 1, "threads": 1}
+
+def recipe(**changes) -> Train:
+    values = {
+        "epochs": 2, "batch_size": 32, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0,
+        "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1, "threads": 1, "device": "cpu",
+    }  # fmt: skip
     return Train(**{**values, **changes})
 
 
-def trained(**changes) -> tuple[NeuralNetwork, list]:
-    options = settings(**changes)
+def trained(augmentation=OFF, distillation=None, **changes) -> tuple[NeuralNetwork, list]:
+    options = recipe(**changes)
     torch.manual_seed(options.seed)
     network = NeuralNetwork(dropout=options.dropout)
-    return network, list(train(network, some_images(70), some_images(20, 9), options))
+    return network, list(train(network, some_images(70), some_images(20, 9), options, augmentation, distillation))
+
+
+def teacher() -> Teacher:
+    torch.manual_seed(5)
+    return Teacher()
 
 
 def same(one: NeuralNetwork, other: NeuralNetwork) -> bool:
     return all(map(torch.equal, one.parameters(), other.parameters()))
 
 
-def test_the_same_seed_gives_the_same_bits():
-    (one, curve), (other, again) = trained(), trained()
+@pytest.mark.parametrize("augmentation", [OFF, MILD])
+def test_the_same_seed_gives_the_same_bits(augmentation):
+    distillation = Distillation(teacher(), 0.9, 3.0)
+    (one, curve), (other, again) = trained(augmentation, distillation), trained(augmentation, distillation)
     assert same(one, other)
     assert curve == again
 
 
 def test_another_seed_gives_another_network():
     assert not same(trained()[0], trained(seed=2)[0])
+
+
+def test_seeds_do_not_share_their_epochs():
+    """Seed 1 in its second epoch is not seed 2 in its first."""
+    from armdigits.training import _seed
+
+    assert len({_seed(seed, epoch, stream) for seed in range(9) for epoch in range(9) for stream in (0, 1)}) == 162
 
 
 def test_dropout_is_on_in_training_and_off_in_validation():
@@ -43,24 +68,70 @@ def test_dropout_is_on_in_training_and_off_in_validation():
     assert curve[-1].validation_accuracy == accuracy(logits, images.targets())
 
 
-def test_every_image_counts_once_in_an_epoch_the_last_batch_too():
+@pytest.mark.parametrize("batch_size", [32, 70, 1])
+def test_every_image_counts_once_in_an_epoch_the_last_batch_too(batch_size):
     """With a learning rate of nearly 0 the epoch's loss is that of the untrained network on all images."""
-    options = settings(epochs=1, batch_size=32, learning_rate=1e-30, dropout=0.0)
+    options = recipe(epochs=1, batch_size=batch_size, learning_rate=1e-30, dropout=0.0)
     network = NeuralNetwork(dropout=0.0)
-    images = some_images(70)  # two whole batches and one of 6
+    images = some_images(70)
     expected = functional.cross_entropy(network(images.pixels()), images.targets()).item()
-    (epoch,) = train(network, images, some_images(20), options)
+    (epoch,) = train(network, images, some_images(20), options, OFF)
     assert abs(epoch.train_loss - expected) < 1e-6
 
 
 def test_one_step_is_adams():
     """One batch, one epoch: Adam moves every weight that has a gradient by the learning rate (Kingma and Ba, 2015)."""
-    options = settings(epochs=1, batch_size=70, learning_rate=0.01, dropout=0.0)
+    options = recipe(epochs=1, batch_size=70, learning_rate=0.01, dropout=0.0)
     network = NeuralNetwork(dropout=0.0)
     before = [tensor.clone() for tensor in network.parameters()]
-    list(train(network, some_images(70), some_images(20), options))
+    list(train(network, some_images(70), some_images(20), options, OFF))
     moves = torch.cat([(new - old).abs().flatten() for new, old in zip(network.parameters(), before, strict=True)])
     assert 0.0099 < moves.max() < 0.0101
+
+
+def test_one_distilled_step_follows_the_gradient_of_hintons_loss():
+    """The first step of Adam is the sign of the gradient times the rate: compare with a gradient computed by hand."""
+    images, guide = some_images(70), teacher().eval()
+    network = NeuralNetwork(dropout=0.0)
+    options = recipe(epochs=1, batch_size=70, learning_rate=0.01, dropout=0.0)
+    logits = network(images.pixels())
+    soft = functional.kl_div(
+        (logits / 3).log_softmax(1), (guide(images.pixels()) / 3).softmax(1), reduction="batchmean"
+    )
+    (0.9 * 9 * soft + 0.1 * functional.cross_entropy(logits, images.targets())).backward()
+    expected = torch.cat([tensor.grad.flatten() for tensor in network.parameters()])
+    before = torch.cat([tensor.detach().clone().flatten() for tensor in network.parameters()])
+    list(train(network, images, some_images(20), options, OFF, Distillation(guide, 0.9, 3.0)))
+    moves = torch.cat([tensor.detach().flatten() for tensor in network.parameters()]) - before
+    clear = expected.abs() > 1e-5
+    assert clear.float().mean() > 0.3
+    assert torch.equal(moves[clear].sign(), -expected[clear].sign())
+
+
+def test_the_teacher_stays_what_it_was():
+    guide = teacher()
+    before = {name: tensor.clone() for name, tensor in guide.state_dict().items()}
+    trained(MILD, Distillation(guide, 0.9, 3.0))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in guide.state_dict().items())
+
+
+def test_the_one_cycle_schedule_rises_to_the_peak_and_falls_to_zero():
+    options = recipe(schedule="one_cycle", warm_up=0.2, learning_rate=0.003)
+    rates = [learning_rate(options, progress) for progress in (0, 0.1, 0.2, 0.6, 1)]
+    assert rates == pytest.approx([0.00012, 0.00156, 0.003, 0.0015, 0], abs=1e-12)
+    assert learning_rate(recipe(schedule="one_cycle", warm_up=0), 0) == 0.001
+
+
+def test_a_constant_rate_is_constant():
+    assert {learning_rate(recipe(), progress) for progress in (0, 0.3, 1)} == {0.001}
+
+
+def test_a_loss_that_is_not_finite_ends_at_once_with_epoch_and_step():
+    network = NeuralNetwork(dropout=0.0)
+    with torch.no_grad():
+        network.layers.output.bias[3] = math.inf
+    with pytest.raises(Failure, match=r"not finite in epoch 1, step 1; lower learning_rate \(0.001\)"):
+        list(train(network, some_images(70), some_images(20), recipe(), OFF))
 
 
 def test_scoring_leaves_the_mode_of_the_network_alone():
@@ -69,3 +140,8 @@ def test_scoring_leaves_the_mode_of_the_network_alone():
     first, second = logits_of(network, images), logits_of(network, images)
     assert torch.equal(first, second), "no dropout while scoring"
     assert network.training
+
+
+def test_the_teacher_has_426490_parameters():
+    assert sum(tensor.numel() for tensor in Teacher().parameters()) == 426_490
+    assert Teacher().eval()(torch.rand(3, 1, 28, 28)).shape == (3, 10)

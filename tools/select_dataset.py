@@ -18,7 +18,7 @@ from armdigits.parameters import load_parameters
 PRESETS = {
     "mnist": {
         "dataset": {"name": "mnist", "validation": 5000},
-        "evaluate": {"min_accuracy": 0.975},
+        "evaluate": {"min_accuracy": 0.985},
         "quantize": {"calibration_samples": 1024, "max_accuracy_drop": 0.002},
     },
     "digits": {

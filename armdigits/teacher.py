@@ -1,0 +1,40 @@
+"""The teacher: a convolutional network whose probabilities the small network learns from.
+
+It is several times more accurate than a perceptron can be and far too slow to ship; only its opinions are used
+(G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015).
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Teacher(nn.Module):
+    """Three convolutions and two linear layers, 426,490 parameters.
+
+    Shapes:
+        input float32 [N, 1, 28, 28] in [0, 1]; output float32 [N, 10], raw logits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_convolution(1, 16, kernel=5, stride=2),
+            *_convolution(16, 32, kernel=3, stride=2),
+            *_convolution(32, 64, kernel=3, stride=1),
+            nn.Flatten(),
+            nn.Linear(64 * 7 * 7, 128),
+            nn.ReLU(),
+            nn.Linear(128, 10),
+        ).to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [N, 1, 28, 28] to logits [N, 10]."""
+        return self.layers(images)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )

@@ -1,0 +1,1 @@
+"""Programs that compare recipes, loops and runtimes. No part of the pipeline; they write nothing but their report."""

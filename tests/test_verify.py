@@ -1,0 +1,130 @@
+"""`make verify` on a project that DVC has really run: what it finds, and that the command which it names heals it."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from armdigits import paths
+from tests.conftest import copy_project, run
+
+HEAL = "verify: to heal it, run: "
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """A project under Git and DVC, run once. Tests must not change it."""
+    project = copy_project(tmp_path_factory.mktemp("verify") / "project")
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"]):
+        done = run(project, *command)
+        assert done.returncode == 0, done.stderr
+    return project
+
+
+@pytest.fixture
+def project(repository: Path, tmp_path: Path) -> Path:
+    """A copy for one test to change. Times are kept: DVC is as trusting there as in the original."""
+    shutil.copytree(repository, tmp_path / "project")
+    return tmp_path / "project"
+
+
+def flip(path: Path) -> None:
+    """Flip a bit as a failing disk does: size, time and permissions stay."""
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(status.st_mode)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def cached(project: Path, path: Path) -> Path:
+    """The object in the cache that holds the bytes of `path`."""
+    content = (project / path).read_bytes()
+    (found,) = (each for each in project.glob(".dvc/cache/files/md5/*/*") if each.read_bytes() == content)
+    return found
+
+
+def verify(project: Path) -> tuple[int, list[str]]:
+    done = run(project, "python", "-m", "tools.verify")
+    return done.returncode, (done.stdout + done.stderr).splitlines()
+
+
+def test_what_is_right_is_counted(project):
+    code, lines = verify(project)
+    assert code == 0
+    (line,) = lines
+    outs = sum(len(stage["outs"]) for stage in yaml.safe_load((project / "dvc.lock").read_text())["stages"].values())
+    objects = len(list(project.glob(".dvc/cache/files/md5/*/*")))
+    assert line == f"verified: {outs} outs, {objects} objects in the cache, 7 links between the artefacts"
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        (paths.MODEL, "workspace"),
+        (paths.MODEL, "cache"),
+        (paths.MODEL, "both"),
+        (paths.TEST_DATA, "both"),
+        (paths.EVALUATE_METRICS, "workspace"),
+    ],
+)
+def test_damage_that_dvc_does_not_see_is_told_and_the_named_command_heals_it(project, path, where):
+    before = {each: each.read_bytes() for each in project.glob("m*/*") if each.is_file()}
+    damaged = {"workspace": [project / path], "cache": [cached(project, path)]}
+    damaged["both"] = [*damaged["workspace"], *damaged["cache"]]
+    for each in damaged[where]:
+        flip(each)
+    code, (*reasons, heal) = verify(project)
+    assert code == 1
+    assert len(reasons) == len(damaged[where])
+    for each in damaged[where]:
+        assert any(reason.startswith(f"verify: {each.relative_to(project)}: expected MD5 ") for reason in reasons)
+    assert heal.startswith(HEAL)
+    done = run(project, "sh", "-c", heal.removeprefix(HEAL))
+    assert done.returncode == 0, done.stderr
+    assert verify(project)[0] == 0
+    timings = {project / paths.BENCHMARK_METRICS, project / paths.LATENCY}
+    assert all(each.read_bytes() == content for each, content in before.items() if each not in timings)
+
+
+def test_a_missing_file_is_told(project):
+    (project / paths.INT8_PROGRAM).unlink()
+    code, lines = verify(project)
+    assert code == 1
+    assert lines[0].startswith("verify: models/int8.pte: expected MD5 ")
+    assert lines[0].endswith("found none (No such file or directory)")
+
+
+def test_artefacts_of_two_runs_are_told_even_when_the_lock_vouches_for_them(project):
+    record = project / paths.PROGRAMS
+    record.write_text(json.dumps({**json.loads(record.read_text()), "weights_sha256": "0"}))
+    assert run(project, "dvc", "commit", "--force").returncode == 0
+    code, lines = verify(project)
+    assert code == 2
+    assert lines == [
+        "verify: models/fp32.pte: made from another checkpoint than models/model.safetensors; "
+        "run: dvc repro --force quantize"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file; run: dvc repro"),
+        ("{", "not a lock file of DVC"),
+        ("stages: 1", "not a lock file of DVC"),
+        ("!!python/object/apply:os.system [exit]", "not a lock file of DVC"),
+    ],
+)
+def test_a_lock_that_is_none_is_told_in_one_line(project, content, message):
+    (project / "dvc.lock").unlink()
+    if content is not None:
+        (project / "dvc.lock").write_text(content)
+    code, (line,) = verify(project)
+    assert code == 2
+    assert line.startswith(f"verify: dvc.lock: {message}")
