@@ -54,7 +54,7 @@ def test_only_text_and_no_data_is_left_for_git(project):
     [
         ("benchmark.rounds", "9", ["benchmark"]),
         ("evaluate.misclassified", "8", ["evaluate"]),
-        ("quantize.calibration_samples", "150", ["quantize", "describe", "benchmark"]),
+        ("quantize.calibration_samples", "20", ["quantize", "describe", "benchmark"]),
         ("train.epochs", "3", ["train", "evaluate", "quantize", "describe", "benchmark"]),
         ("dataset.validation", "100", EVERYTHING),
     ],
