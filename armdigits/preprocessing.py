@@ -64,7 +64,7 @@ def _decode(content: bytes) -> Gray:
 
 def _gray(picture: Image.Image) -> Gray:
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):  # more than 8 bits: the range tells the scale
-        values = np.asarray(picture, np.float32)
+        values = np.nan_to_num(np.asarray(picture, np.float32))
         low, high = float(values.min()), float(values.max())
         picture = Image.fromarray((values - low) * np.float32(255 / ((high - low) or 1)))
     elif picture.has_transparency_data:

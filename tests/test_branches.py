@@ -55,6 +55,7 @@ class History:
         set_parameters(project, {"train.epochs": "2"})
         self.branch_run = ask(project, "dvc repro")
         commit(project, "shorter")
+        self.unchanged = ask(project, "python -m tools.summary HEAD")
         self.metrics_diff = ask(project, "dvc metrics diff main --md")
         self.params_diff = ask(project, "dvc params diff main --md")
         self.summary = ask(project, "python -m tools.summary main")
@@ -113,6 +114,10 @@ def test_the_summary_has_timings_in_a_table_of_their_own(history):
     assert "batch_1.int8.p50_us" in parts["Timings"] and "evaluate.json" not in parts["Timings"]
     assert "train.epochs" in parts["Parameters"]
     assert "Not available" not in history.summary
+
+
+def test_the_summary_says_when_nothing_changed(history):
+    assert history.unchanged.count("No changes.") == 3
 
 
 def test_an_experiment_runs_what_it_changes_and_can_be_applied(history):

@@ -123,6 +123,7 @@ def test_a_digit_stays_in_the_field_however_lopsided_it_is():
         (encoded(np.zeros((1, 1), np.uint8)), "blank"),
         (encoded(np.random.default_rng(0).normal(128, 30, (80, 80)).clip(0, 255).astype(np.uint8)), "blank"),
         (encoded(Image.new("RGBA", (40, 40))), "blank"),
+        (encoded(Image.fromarray(np.full((30, 30), np.nan, np.float32)), "tiff"), "blank"),
         (encoded(Image.new("1", (9000, 9000))), "9000 x 9000 pixels are more than 64,000,000"),
         (encoded(Image.new("1", (16000, 16000))), "more than 64,000,000 pixels"),
     ],

@@ -8,6 +8,7 @@ second may be another machine. A part that cannot be made says why; the stages' 
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 from armdigits import files, paths
 from armdigits.errors import Failure, reported
@@ -21,7 +22,8 @@ def dvc(*arguments: str) -> str:
     done = subprocess.run(["dvc", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         return f"Not available: {(done.stderr.strip().splitlines() or ['unknown error'])[-1]}"
-    return done.stdout.strip() or "No changes."
+    lines = done.stdout.strip().splitlines()
+    return "\n".join(lines) if len(lines) > 2 else "No changes."  # a table without rows has two lines
 
 
 def metrics_diff(base: str, *targets: object) -> str:
@@ -35,7 +37,7 @@ def host() -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in record.items())])
 
 
-def part(title: str, make: object) -> str:
+def part(title: str, make: Callable[[], str]) -> str:
     """A heading and its content; a missing result is told in its place."""
     try:
         content = make()
