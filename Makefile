@@ -41,7 +41,7 @@ campaign: $(READY) ## kill, fault and corrupt the pipeline some 700 times and de
 	@python -m tests.campaign
 
 campaign-slice: $(READY) ## the same for a minute, on the stages that start quickly
-	@python -m tests.campaign --seconds 60 --stages download train evaluate
+	@python -m tests.campaign --seconds 60 --stages download teach train evaluate
 
 lint: $(READY) ## check style, formatting and the workflows
 	@ruff check . && ruff format --check .

@@ -24,8 +24,9 @@ from armdigits.errors import reported
 from armdigits.model import NeuralNetwork
 from armdigits.parameters import load_parameters
 from armdigits.resume import Snapshots, fingerprint
+from armdigits.teacher import Teacher
 from armdigits.timing import ratio
-from armdigits.training import train
+from armdigits.training import Distillation, train
 
 IMAGES, VALIDATION_IMAGES = 55_000, 5_000
 EPOCHS = 10
@@ -48,11 +49,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".", prefix=".resume-") as folder:
         snapshots = Snapshots(Path(folder, "train"), fingerprint(Path(__file__)))
         kept = {"without": None, "with": snapshots, "without again": None}
-        ranges = parameters.augmentation
-        runs = {
-            name: train(NeuralNetwork(), data, validation, settings, ranges, snapshots=each)
-            for name, each in kept.items()
-        }
+        distillation = Distillation(Teacher(), settings.teacher_weight, settings.temperature)
+        fixed = (data, validation, settings, parameters.augmentation, distillation)
+        runs = {name: train(NeuralNetwork(), *fixed, each) for name, each in kept.items()}
         times = {name: np.zeros((EPOCHS, 1), np.int64) for name in runs}
         order = list(runs)
         shuffle = random.Random(SEED).shuffle  # noqa: S311 - an order, not a secret

@@ -49,6 +49,7 @@ OUTS = {
     "train": [paths.MODEL, paths.LAYERS, paths.TRAIN_METRICS, paths.HISTORY],
     "evaluate": [paths.EVALUATE_METRICS, paths.PREDICTIONS, paths.MISCLASSIFIED],
     "quantize": [paths.FP32_PROGRAM, paths.INT8_PROGRAM, paths.PROGRAMS, paths.QUANTIZE_METRICS],
+    "describe": [paths.MODEL_CARD],
     "benchmark": [paths.BENCHMARK_METRICS, paths.LATENCY],
 }
 READERS = {  # who reads an artefact, and which stage makes it
@@ -64,7 +65,7 @@ READERS = {  # who reads an artefact, and which stage makes it
 }
 # The system calls that change files; the names differ between processors, and `?` forgives an unknown one.
 CALLS = "write,fsync,ftruncate,flock,unlinkat,?unlink,?rmdir,?mkdir,?mkdirat,?rename,?renameat,?renameat2"
-SLOW = ("quantize", "benchmark")  # their N-th calls meet one kind of error each, in turn
+SLOW = ("teach", "quantize", "benchmark")  # their N-th calls meet one kind of error each, in turn
 EPOCHS = 8
 EXPORTERS = (  # what quantize imports, which takes seconds
     "executorch.backends.xnnpack.partition.xnnpack_partitioner",
@@ -121,7 +122,7 @@ class Laboratory:
         self.seconds_of: dict[str, float] = {}
         for name in stages:
             import_module(f"stages.{name}")
-        with programs._quiet():
+        with programs.quiet():
             for module in EXPORTERS if "quantize" in stages else ():
                 import_module(module)
         for project in (self.other, self.project):
@@ -165,7 +166,8 @@ class Laboratory:
 
     def restore(self) -> None:
         """Put the undisturbed artefacts back and remove what trainings left."""
-        shutil.rmtree(self.project / paths.TRAIN_SNAPSHOTS, ignore_errors=True)
+        for snapshots in (paths.TEACH_SNAPSHOTS, paths.TRAIN_SNAPSHOTS):
+            shutil.rmtree(self.project / snapshots, ignore_errors=True)
         for path, content in self.expected.items():
             (self.project / path).write_bytes(content)
 
@@ -344,7 +346,7 @@ def fault(lab: Laboratory, name: str, meet: Callable[[], Ended]) -> int:
     demand(ended.code in (1, 2), f"{name}: exit code {ended.code}: {ended.errors}")
     demand(len(ended.errors.splitlines()) == 1, f"{name}: not one line: {ended.errors}")
     demand(ended.errors.startswith(f"{name}: "), ended.errors)
-    if name == "train":
+    if name in ("teach", "train"):
         lab.demand_result(name)
     return 1
 
@@ -356,14 +358,20 @@ def size_limit(lab: Laboratory, name: str) -> Ended:
     return lab.run(name, prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
 
 
-def file_system(lab: Laboratory, name: str, options: str) -> Ended:
-    """A file system of its own over a folder that the stage writes to: too small (ENOSPC), or read-only (EROFS)."""
+def file_system(lab: Laboratory, name: str, kind: str) -> Ended:
+    """A file system of its own over a folder that the stage writes to: "full" (ENOSPC) or "read-only" (EROFS)."""
     folders = [*sorted({(lab.project / path).parent for path in OUTS[name]}), lab.project / ".state"]
     over = lab.random.choice(folders)
-    needed = sum(len(lab.expected[path]) for path in OUTS[name]) * 2
-    room = lab.random.randrange(4096, 4097 + needed, 4096)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options.format(room=room), "none", over], check=True)
+    there = {file: file.read_bytes() for file in over.iterdir() if file.is_file()}
+    page = 4096
+    room = lab.random.randrange(page, page + 2 * sum(len(lab.expected[path]) for path in OUTS[name]), page)
+    room += sum(page + len(content) for content in there.values())
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "none", over], check=True)
     try:
+        for file, content in there.items():
+            file.write_bytes(content)
+        if kind == "read-only":
+            subprocess.run(["mount", "-o", "remount,ro", over], check=True)
         ended = lab.run(name)
         lab.demand_whole_or_absent(name)
         written = {file: file.read_bytes() for file in over.iterdir() if file.is_file()}
@@ -492,8 +500,8 @@ def faults(lab: Laboratory) -> Iterator[Trial]:
             yield trial("limit on the size of files", name, partial(size_limit, lab, name))
         if os.geteuid() == 0:
             for _ in range(2 if name in SLOW else 6):
-                yield trial("full file system", name, partial(file_system, lab, name, "size={room}"))
-            yield trial("read-only file system", name, partial(file_system, lab, name, "ro"))
+                yield trial("full file system", name, partial(file_system, lab, name, "full"))
+            yield trial("read-only file system", name, partial(file_system, lab, name, "read-only"))
         if lab.strace:
             for call, number in calls_of(lab, name):
                 errors = ("ENOSPC", "EIO")

@@ -11,17 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from armdigits import files
-from tests.conftest import copy_project, run_stage, set_parameters
+from tests.conftest import run_stage
 
 needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    project = copy_project(tmp_path / "project")
-    for name in ("download", "teach"):
-        assert run_stage(project, name).returncode == 0
-    return project
 
 
 def run_with_limit(project: Path, name: str, size: int) -> subprocess.CompletedProcess[str]:
@@ -42,34 +34,33 @@ def files_of(project: Path) -> dict[Path, bytes]:
     ("name", "size", "file"),
     [("download", 1000, "data/train.safetensors"), ("train", 300_000, ".state/train/epoch-00001-")],
 )
-def test_a_file_that_finds_no_room_is_told_in_one_line_and_changes_nothing(project, name, size, file):
-    before = files_of(project)
-    done = run_with_limit(project, name, size)
+def test_a_file_that_finds_no_room_is_told_in_one_line_and_changes_nothing(ran, name, size, file):
+    before = files_of(ran)
+    done = run_with_limit(ran, name, size)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"{name}: {file}")
     assert line.endswith(": File too large; nothing was left half-written")
-    assert files_of(project) == before
-    assert not list(project.glob(".state/train/*"))
-    assert run_stage(project, name).returncode == 0
+    assert files_of(ran) == before
+    assert not list(ran.glob(".state/train/*"))
+    assert run_stage(ran, name).returncode == 0
 
 
 @needs_root
 @pytest.mark.parametrize(
     ("options", "reason"), [("size=64k", "No space left on device"), ("ro", "Read-only file system")]
 )
-def test_a_full_or_read_only_folder_is_told_in_one_line_and_holds_nothing(project, options, reason):
-    set_parameters(project, {"train.teacher_weight": "0", "train.temperature": "1"})  # the teacher lies in that folder
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", project / "models"], check=True)
+def test_a_full_or_read_only_folder_is_told_in_one_line_and_holds_nothing(ran, options, reason):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", ran / "models"], check=True)
     try:
-        done = run_stage(project, "train")
-        left = list((project / "models").iterdir())
+        done = run_stage(ran, "teach")
+        left = list((ran / "models").iterdir())
     finally:
-        subprocess.run(["umount", project / "models"], check=True)
+        subprocess.run(["umount", ran / "models"], check=True)
     assert done.returncode == 1
-    assert done.stderr == f"train: models/model.safetensors: {reason}; nothing was left half-written\n"
+    assert done.stderr == f"teach: models/teacher.safetensors: {reason}; nothing was left half-written\n"
     assert left == []
-    assert run_stage(project, "train").returncode == 0, "and when there is room, the training goes on"
+    assert run_stage(ran, "teach").returncode == 0, "and when there is room, the training goes on"
 
 
 def test_the_temporary_file_of_a_killed_writer_is_removed_and_that_of_a_living_one_is_not(folder):

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from armdigits.model import NeuralNetwork
 from armdigits.resume import Snapshots, fingerprint
 from armdigits.teacher import Teacher
 from armdigits.training import Epoch, train
-from tests.conftest import copy_project, run_stage, set_parameters, some_images
-from tests.test_training import OFF, recipe, same
+from tests.conftest import run_stage, set_parameters, some_images
+from tests.test_training import MILD, recipe, same
 
 CAUSES = {"parameters": "a", "data": "b"}
 OUTS = ("models/model.safetensors", "models/layers.txt", "metrics/train.json", "metrics/history.csv")
@@ -23,10 +24,10 @@ OUTS = ("models/model.safetensors", "models/layers.txt", "metrics/train.json", "
 
 def trained(epochs: int, snapshots: Snapshots | None = None) -> tuple[NeuralNetwork, list[Epoch]]:
     """Train for up to `epochs` of 4 epochs, as a run does that is killed then."""
-    options = recipe(epochs=4)
+    options = recipe(epochs=4, schedule="one_cycle", warm_up=0.3)
     torch.manual_seed(options.seed)
     network = NeuralNetwork(dropout=options.dropout)
-    run = train(network, some_images(70), some_images(20, 9), options, OFF, snapshots=snapshots)
+    run = train(network, some_images(70), some_images(20, 9), options, MILD, snapshots=snapshots)
     return network, list(itertools.islice(run, epochs))
 
 
@@ -47,7 +48,7 @@ def test_a_teacher_goes_on_with_the_same_bits_whose_weights_lie_channels_last(fo
     def taught(epochs: int, snapshots: Snapshots | None = None) -> Teacher:
         torch.manual_seed(1)
         teacher = Teacher()
-        run = train(teacher, some_images(70), some_images(20, 9), recipe(epochs=3), OFF, snapshots=snapshots)
+        run = train(teacher, some_images(70), some_images(20, 9), recipe(epochs=3), MILD, snapshots=snapshots)
         list(itertools.islice(run, epochs))
         return teacher
 
@@ -125,12 +126,11 @@ def test_every_cause_of_other_bits_shows_in_the_fingerprint(folder, change, caus
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """A project with data, whose training takes a second or two."""
-    project = copy_project(tmp_path_factory.mktemp("resume") / "project")
+def project(pipeline, tmp_path_factory) -> Path:
+    """A project with data and a teacher, whose training takes a second or two."""
+    project = tmp_path_factory.mktemp("resume") / "project"
+    shutil.copytree(pipeline, project)
     set_parameters(project, {"train.epochs": "15"})
-    for name in ("download", "teach"):
-        assert run_stage(project, name).returncode == 0
     return project
 
 

@@ -74,10 +74,8 @@ def links_that_hold() -> int:
     Raises:
         BadInput: a link is broken; the message names the stage to run again.
     """
-    from armdigits.checkpoint import (
-        read_checkpoint,
-        read_weights,
-    )  # torch takes seconds, and a damaged file is told without it
+    # torch takes seconds to import, and a damaged file is told without it
+    from armdigits.checkpoint import read_checkpoint, read_weights
     from armdigits.dataset import read_split
     from armdigits.runtime import read_program
     from armdigits.teacher import Teacher
