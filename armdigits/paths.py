@@ -15,7 +15,7 @@ TEST_DATA = Path("data/test.safetensors")
 PROVENANCE = Path("data/provenance.json")
 
 # teach
-TEACHER = Path("models/teacher.safetensors")
+OPINIONS = Path("models/opinions.safetensors")
 TEACH_METRICS = Path("metrics/teach.json")
 AUGMENTED = Path("metrics/augmented.png")
 

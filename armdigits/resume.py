@@ -1,7 +1,7 @@
 """Where a killed training goes on: after each epoch, all that the next one needs is on the disk.
 
-A snapshot is one safetensors file in `.state/train/`: the weights, the optimizer's tensors, and as metadata the
-learning curve so far and the fingerprint of what the result follows from. Its name ends with the SHA-256 of its
+A snapshot is one safetensors file in `.state/`: the weights, the optimizer's tensors, and as metadata the learning
+curve so far and the fingerprint of what the result follows from. Its name ends with the SHA-256 of its
 bytes, so that damage anywhere in it shows. The random numbers of an epoch and the place in a schedule follow from
 the epoch's number, which is why they are not in it.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from armdigits import files
 
@@ -49,8 +49,8 @@ class Snapshots:
         self._causes = causes
         self._newest: Path | None = None
 
-    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-        """Put `network` and `optimizer` where the newest snapshot that fits left them.
+    def restore(self, state: dict[str, Tensor]) -> list[dict[str, Any]]:
+        """Fill the tensors of `state`, in place, from the newest snapshot that fits.
 
         A line is printed for the snapshot that is taken, and for each that is not, with the reason.
 
@@ -63,24 +63,21 @@ class Snapshots:
             except (OSError, SafetensorError, ValueError, KeyError) as error:
                 print(f"{path}: not used: {error}", flush=True)
                 continue
-            network.load_state_dict({name: tensors[f"network.{name}"] for name in network.state_dict()})
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": _unflattened(tensors)})
-            _lay_out_like_parameters(optimizer)
+            for name, tensor in state.items():
+                tensor.copy_(tensors[name])
             self._newest = path
             print(f"{path}: going on after epoch {len(curve)}", flush=True)
             return curve
         return []
 
-    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, Any]]) -> None:
+    def save(self, state: dict[str, Tensor], curve: list[dict[str, Any]]) -> None:
         """Write the snapshot of the epoch that has just ended, then drop all but it and the one before.
 
         Args:
-            network: its parameters and buffers are saved.
-            optimizer: the tensors of its state are saved; its settings are not, they follow from the parameters.
+            state: all tensors that the next epoch starts from, by name.
             curve: a record for each epoch so far, as JSON.
         """
-        tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
-        tensors |= _flattened(optimizer.state_dict()["state"])
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         content = save(tensors, {"record": json.dumps({"causes": self._causes, "curve": curve}, allow_nan=False)})
         path = self._folder / f"epoch-{len(curve):05}-{files.sha256(content)}.safetensors"
         files.write_bytes(path, content)
@@ -103,30 +100,3 @@ class Snapshots:
         if other:
             raise ValueError(f"made with other {', other '.join(other)}")
         return load(content), record["curve"]
-
-
-def _flattened(state: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
-    """An optimizer's state with names as in `optimizer.0.exp_avg`."""
-    return {f"optimizer.{at}.{name}": each.contiguous() for at, kinds in state.items() for name, each in kinds.items()}
-
-
-def _unflattened(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """The inverse of `_flattened`; other tensors are left out."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        kind, at, name = key.split(".", 2)
-        if kind == "optimizer":
-            state.setdefault(int(at), {})[name] = tensor
-    return state
-
-
-def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Give the optimizer's tensors the strides of their parameters.
-
-    A file holds tensors row by row, a network may hold them channels last, and Adam's fused kernel walks through
-    memory as if both were alike.
-    """
-    for parameter, state in optimizer.state.items():
-        for name, tensor in state.items():
-            if tensor.shape == parameter.shape:
-                state[name] = torch.empty_like(parameter, requires_grad=False).copy_(tensor)

@@ -1,8 +1,9 @@
 """The training loop, for the teacher and for the network: whole tensors, no item-by-item loading.
 
 The images lie on the device as bytes. A second thread makes the next few thousand training images (shuffled,
-distorted, judged by the teacher) while the first one steps. Every random number follows from the seed and the
-epoch's number, and each generator belongs to one thread: the threads' pace does not change a bit.
+distorted) while the first one steps. A step computes the gradient of the loss at the logits, between the two halves
+of backpropagation; the loss itself is taken afterwards, of many steps at once. Every random number follows from the
+seed and the epoch's number, and each generator belongs to one thread: the threads' pace does not change a bit.
 """
 
 import math
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from armdigits.adam import Adam
 from armdigits.augmentation import augment
-from armdigits.dataset import Split
+from armdigits.backpropagation import backpropagation
+from armdigits.dataset import CLASSES, Split
 from armdigits.errors import Failure
 from armdigits.parameters import Augmentation, Recipe
 from armdigits.resume import Snapshots
@@ -33,9 +36,14 @@ class Distillation:
     """What a teacher adds to the loss: weight * T^2 * cross-entropy(teacher) + (1 - weight) * cross-entropy(labels).
 
     Both sides of the first term are softened by the temperature T (Hinton et al., 2015, section 2).
+
+    Attributes:
+        opinions: the teacher's logits for the training images, float32 [N, 10].
+        weight: from 0 to 1.
+        temperature: above 0.
     """
 
-    teacher: nn.Module
+    opinions: Tensor
     weight: float
     temperature: float
 
@@ -79,20 +87,20 @@ def train(
         Failure: the loss is not finite.
     """
     device = next(network.parameters()).device
-    data, validation = data.to(device), validation.to(device)
-    if distillation:
-        distillation.teacher.to(device).eval()
-    optimizer = torch.optim.Adam(network.parameters(), recipe.learning_rate, fused=True)
-    curve = [Epoch(**record) for record in snapshots.restore(network, optimizer)] if snapshots else []
+    goals = _goals(data, distillation).to(device)
+    data, pixels, targets = data.to(device), validation.to(device).pixels(), validation.targets().to(device)
+    optimizer = Adam(network)
+    state = {**network.state_dict(), **optimizer.state}
+    curve = [Epoch(**record) for record in snapshots.restore(state)] if snapshots else []
     yield from curve
     for epoch in range(len(curve) + 1, recipe.epochs + 1):
         torch.manual_seed(_seed(recipe.seed, epoch, DROPOUT))
-        pieces = _pieces(data, recipe, augmentation, distillation, epoch)
+        pieces = _pieces(data, goals, recipe, augmentation, epoch)
         loss = _one_epoch(network, optimizer, pieces, len(data), recipe, distillation, epoch)
-        logits, targets = logits_of(network, validation.pixels()), validation.targets()
+        logits = logits_of(network, pixels)
         curve.append(Epoch(epoch, loss, cross_entropy(logits, targets), accuracy(logits, targets)))
         if snapshots:
-            snapshots.save(network, optimizer, [asdict(line) for line in curve])
+            snapshots.save(state, [asdict(line) for line in curve])
         yield curve[-1]
 
 
@@ -114,34 +122,54 @@ def _seed(seed: int, epoch: int, stream: int) -> int:
     return int(np.random.SeedSequence((seed, epoch, stream)).generate_state(1)[0])
 
 
+def _goals(data: Split, distillation: Distillation | None) -> Tensor:
+    """What the logits of each image are drawn to, float32 [N, 10]; see `_gradient`."""
+    labels = functional.one_hot(data.targets(), CLASSES).float()
+    if distillation is None:
+        return labels
+    weight, temperature = distillation.weight, distillation.temperature
+    return weight * temperature * (distillation.opinions / temperature).softmax(1) + (1 - weight) * labels
+
+
+def _gradient(logits: Tensor, goals: Tensor, distillation: Distillation | None) -> Tensor:
+    """The gradient of the batch's mean loss at its logits, [N, 10].
+
+    That of a cross-entropy is softmax(logits) - probabilities, and a factor 1 / T where the logits are softened.
+    """
+    if distillation is None:
+        drawn = logits.softmax(1)
+    else:
+        weight, temperature = distillation.weight, distillation.temperature
+        drawn = (logits / temperature).softmax(1).mul_(weight * temperature)
+        drawn.add_(logits.softmax(1), alpha=1 - weight)
+    return drawn.sub_(goals).div_(len(logits))
+
+
 def _pieces(
-    data: Split, recipe: Recipe, augmentation: Augmentation, distillation: Distillation | None, epoch: int
-) -> Iterator[tuple[Tensor, ...]]:
-    """An epoch's images in pieces of some thousand: pixels [P, 1, 28, 28], targets [P], teacher's opinion [P, 10]."""
+    data: Split, goals: Tensor, recipe: Recipe, augmentation: Augmentation, epoch: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """An epoch's images in pieces of some thousand: pixels [P, 1, 28, 28], goals [P, 10], targets [P]."""
     generator = torch.Generator().manual_seed(_seed(recipe.seed, epoch, ORDER))
     order = torch.randperm(len(data), generator=generator).to(data.images.device)
     for rows in order.split(STEPS_AHEAD * recipe.batch_size):
-        pixels, targets = data[rows].pixels(), data[rows].targets()
+        piece = data[rows]
+        pixels = piece.pixels()
         if augmentation.is_on():
             pixels = augment(pixels, augmentation, generator)
-        if distillation:
-            opinion = (logits_of(distillation.teacher, pixels) / distillation.temperature).softmax(1)
-            yield pixels, targets, opinion.clone()  # a tensor of inference mode may not take part in training
-        else:
-            yield pixels, targets
+        yield pixels, goals[rows], piece.targets()
 
 
 def _one_epoch(
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    pieces: Iterator[tuple[Tensor, ...]],
+    optimizer: Adam,
+    pieces: Iterator[tuple[Tensor, Tensor, Tensor]],
     images: int,
     recipe: Recipe,
     distillation: Distillation | None,
     epoch: int,
 ) -> float:
     """Step through the pieces, the next one being made in the meantime; returns the mean loss."""
-    network.train()
+    layers = backpropagation(network.train())
     step, total = 0, 0.0
     steps = math.ceil(images / recipe.batch_size)
     with (
@@ -151,38 +179,21 @@ def _one_epoch(
         coming = ahead.submit(next, pieces, None)
         while (piece := coming.result()) is not None:
             coming = ahead.submit(next, pieces, None)
-            losses = []
-            for batch in zip(*(tensor.split(recipe.batch_size) for tensor in piece), strict=True):
-                progress = (epoch - 1 + (step + 0.5) / steps) / recipe.epochs
-                optimizer.param_groups[0]["lr"] = learning_rate(recipe, progress)
-                losses.append(_step(network, optimizer, distillation, *batch) * len(batch[0]))
+            *batches, targets = piece
+            outputs = []
+            for pixels, goals in zip(*(tensor.split(recipe.batch_size) for tensor in batches), strict=True):
+                logits = layers.forward(pixels)
+                layers.backward(_gradient(logits, goals, distillation))
+                optimizer.step(learning_rate(recipe, (epoch - 1 + (step + 0.5) / steps) / recipe.epochs))
+                outputs.append(logits)
                 step += 1
-            sums = torch.stack(losses).cpu()
-            if not sums.isfinite().all():
-                _fail(recipe, epoch, step - len(losses) + int((~sums.isfinite()).nonzero()[0]) + 1)
-            total += sums.double().sum().item()
-            bar.update(len(losses))
+            losses = functional.cross_entropy(torch.cat(outputs), targets, reduction="none").cpu()
+            if not losses.isfinite().all():
+                first = int((~losses.isfinite()).nonzero()[0]) // recipe.batch_size
+                _fail(recipe, epoch, step - len(outputs) + first + 1)
+            total += losses.double().sum().item()
+            bar.update(len(outputs))
     return total / images
-
-
-def _step(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    distillation: Distillation | None,
-    pixels: Tensor,
-    targets: Tensor,
-    opinion: Tensor | None = None,
-) -> Tensor:
-    """One step of Adam on a batch; returns the cross-entropy with the labels, without waiting for its value."""
-    logits = network(pixels)
-    hard = loss = functional.cross_entropy(logits, targets)
-    if distillation and opinion is not None:
-        soft = functional.cross_entropy(logits / distillation.temperature, opinion)
-        loss = distillation.weight * distillation.temperature**2 * soft + (1 - distillation.weight) * hard
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return hard.detach()
 
 
 def _fail(recipe: Recipe, epoch: int, step: int) -> None:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.ablation [--seeds 5]        (make ablation; run `make repro` first)
 
-Starts from the tutorial's recipe and adds one change a row until the recipe of params.yaml is reached. The teacher is
-that of models/. The recipe was chosen by the validation column; the test column is there to be reported. The last
+Starts from the tutorial's recipe and adds one change a row until the recipe of params.yaml is reached. The opinions
+are those in models/. The recipe was chosen by the validation column; the test column is there to be reported. The last
 row is also quantized, as the stage does it. Prints a line a run and, at the end, the table in Markdown.
 """
 
@@ -23,7 +23,7 @@ from armdigits.runtime import Program, use_threads
 from armdigits.scoring import accuracy, logits_of
 from armdigits.training import train
 from stages.quantize import build
-from stages.train import read_teacher
+from stages.train import read_distillation
 
 OFF = {"rotation": 0, "zoom": 0, "shear": 0, "shift": 0}
 TUTORIAL = {
@@ -37,9 +37,9 @@ def steps(goal: Parameters) -> list[tuple[str, Parameters]]:
     changes: list[tuple[str, dict, dict]] = [
         ("tutorial's recipe", TUTORIAL, OFF),
         ("+ one-cycle schedule", {key: recipe[key] for key in ("learning_rate", "schedule", "warm_up")}, {}),
-        ("+ dropout as in params.yaml", {"dropout": recipe["dropout"]}, {}),
+        (f"+ dropout of {recipe['dropout']:g}", {"dropout": recipe["dropout"]}, {}),
         ("+ distorted digits", {}, ranges),
-        ("+ teacher", {key: recipe[key] for key in ("teacher_weight", "temperature")}, {}),
+        ("+ opinions of a teacher", {key: recipe[key] for key in ("teacher_weight", "temperature")}, {}),
     ]
     rows = []
     train_settings, augmentation = recipe, ranges
@@ -57,8 +57,9 @@ def run(parameters: Parameters, seed: int, splits: dict[str, Split]) -> tuple[Ne
     torch.manual_seed(seed)
     network = NeuralNetwork(dropout=recipe.dropout)
     start = time.perf_counter()
+    distillation = read_distillation(parameters)
     data, validation = splits["train"], splits["validation"]
-    *_, last = train(network, data, validation, recipe, parameters.augmentation, read_teacher(recipe, parameters.teach))
+    *_, last = train(network, data, validation, recipe, parameters.augmentation, distillation)
     seconds = time.perf_counter() - start
     test = accuracy(logits_of(network, splits["test"].pixels()), splits["test"].targets())
     return network, {"validation": 100 * last.validation_accuracy, "test": 100 * test, "seconds": seconds}

@@ -24,7 +24,6 @@ from armdigits.errors import reported
 from armdigits.model import NeuralNetwork
 from armdigits.parameters import load_parameters
 from armdigits.resume import Snapshots, fingerprint
-from armdigits.teacher import Teacher
 from armdigits.timing import ratio
 from armdigits.training import Distillation, train
 
@@ -49,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".", prefix=".resume-") as folder:
         snapshots = Snapshots(Path(folder, "train"), fingerprint(Path(__file__)))
         kept = {"without": None, "with": snapshots, "without again": None}
-        distillation = Distillation(Teacher(), settings.teacher_weight, settings.temperature)
+        distillation = Distillation(torch.randn(IMAGES, 10), settings.teacher_weight, settings.temperature)
         fixed = (data, validation, settings, parameters.augmentation, distillation)
         runs = {name: train(NeuralNetwork(), *fixed, each) for name, each in kept.items()}
         times = {name: np.zeros((EPOCHS, 1), np.int64) for name in runs}

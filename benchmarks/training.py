@@ -26,7 +26,7 @@ from armdigits.model import NeuralNetwork
 from armdigits.parameters import Augmentation, Train, load_parameters
 from armdigits.torchvision_import import ToTensor
 from armdigits.training import train
-from stages.train import read_teacher
+from stages.train import read_distillation
 
 TURNS = 5
 TUTORIAL_IMAGES = 3200  # a turn; the loop's rate does not depend on it
@@ -82,14 +82,15 @@ def main() -> None:
     recipe, cores = parameters.train, os.cpu_count() or 1
     data, validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
     few, glance = data[torch.arange(TUTORIAL_IMAGES)], validation[torch.arange(10)]
-    distillation = read_teacher(recipe, parameters.teach)
+    distillation = read_distillation(parameters)
 
     def steps(split: Split, epochs: int = 1) -> None:
-        list(train(NeuralNetwork(), split, glance, bare(recipe, epochs), OFF))
+        list(train(NeuralNetwork(dropout=recipe.dropout), split, glance, bare(recipe, epochs), OFF))
 
     def everything() -> None:
         one_epoch = recipe.model_copy(update={"epochs": 1})
-        list(train(NeuralNetwork(), data, validation, one_epoch, parameters.augmentation, distillation))
+        network = NeuralNetwork(dropout=recipe.dropout)
+        list(train(network, data, validation, one_epoch, parameters.augmentation, distillation))
 
     best = max((1, cores), key=lambda threads: rate(lambda: tutorial(few), len(few), threads))
     rates: dict[str, list[float]] = {"tutorial's loop": [], "step loop": [], "recipe": []}

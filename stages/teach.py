@@ -1,8 +1,8 @@
-"""Train the teacher, from whose opinions the network learns more than from the labels alone.
+"""Train the teacher and ask it about the training images: from its opinions the network learns more than from labels.
 
     python -m stages.teach           (dvc repro teach)
 
-Reads the training and validation images; writes the teacher's checkpoint, its metrics and a picture of distorted
+Reads the training and validation images; writes the opinions, the teacher's metrics and a picture of distorted
 training images, in which a person can see that a 6 stays a 6. Goes on where it was killed, as `train` does.
 """
 
@@ -12,12 +12,13 @@ import torch
 
 from armdigits import device, paths, stage
 from armdigits.augmentation import augment
-from armdigits.checkpoint import write_checkpoint
+from armdigits.checkpoint import write_tensors
 from armdigits.dataset import Split, read_provenance, read_split
 from armdigits.files import write_bytes, write_json
 from armdigits.parameters import Augmentation, Parameters
 from armdigits.pictures import COLUMNS, digits_grid
 from armdigits.resume import Snapshots, fingerprint
+from armdigits.scoring import logits_of
 from armdigits.teacher import Teacher
 from armdigits.training import train
 
@@ -50,14 +51,14 @@ def main(parameters: Parameters) -> None:
     for epoch in train(teacher, data, validation, recipe, parameters.augmentation, snapshots=snapshots):
         print(epoch.line(recipe.epochs), flush=True)
 
-    size = write_checkpoint(paths.TEACHER, teacher, recipe)
+    opinions = logits_of(teacher, data.to(target).pixels())
+    write_tensors(paths.OPINIONS, {"opinions": opinions}, recipe)
     write_bytes(paths.AUGMENTED, distorted_digits(data, parameters.augmentation, recipe.seed))
     write_json(
         paths.TEACH_METRICS,
         {
             "dataset": read_provenance()["name"],
             "parameters": sum(tensor.numel() for tensor in teacher.parameters()),
-            "bytes": size,
             "validation_loss": epoch.validation_loss,
             "validation_accuracy": epoch.validation_accuracy,
         },

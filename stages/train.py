@@ -2,9 +2,9 @@
 
     python -m stages.train           (dvc repro train)
 
-Reads the training and validation images and the teacher; writes the checkpoint, the learning curve, the layer table
-and the metrics. It never opens the test images. Killed at any moment and started again, it goes on after its last
-whole epoch and ends with the same bytes.
+Reads the training and validation images and the teacher's opinions; writes the checkpoint, the learning curve, the
+layer table and the metrics. It never opens the test images. Killed at any moment and started again, it goes on after
+its last whole epoch and ends with the same bytes.
 """
 
 import dataclasses
@@ -14,23 +14,22 @@ import torch
 import torchinfo
 
 from armdigits import device, paths, stage
-from armdigits.checkpoint import read_weights, weights_sha256, write_checkpoint
+from armdigits.checkpoint import read_opinions, weights_sha256, write_checkpoint
 from armdigits.dataset import read_provenance, read_split
 from armdigits.files import write_bytes, write_csv, write_json
 from armdigits.model import NeuralNetwork
-from armdigits.parameters import Parameters, Teach, Train
+from armdigits.parameters import Parameters
 from armdigits.resume import Snapshots, fingerprint
-from armdigits.teacher import Teacher
 from armdigits.training import Distillation, Epoch, train
 
 
-def read_teacher(recipe: Train, teach: Teach) -> Distillation | None:
-    """The teacher that was trained as `teach` says, when the recipe gives its opinion a weight."""
+def read_distillation(parameters: Parameters) -> Distillation | None:
+    """The opinions of the teacher that `teach` trained, when the recipe gives them a weight."""
+    recipe = parameters.train
     if recipe.teacher_weight == 0:
         return None
-    teacher = Teacher()
-    read_weights(paths.TEACHER, teacher, "teach", teach)
-    return Distillation(teacher, recipe.teacher_weight, recipe.temperature)
+    opinions = read_opinions(paths.OPINIONS, parameters.teach)
+    return Distillation(opinions, recipe.teacher_weight, recipe.temperature)
 
 
 def main(parameters: Parameters) -> None:
@@ -40,7 +39,7 @@ def main(parameters: Parameters) -> None:
     torch.manual_seed(recipe.seed)
     target = device.choose(recipe.device)
     data, validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
-    distillation = read_teacher(recipe, parameters.teach)
+    distillation = read_distillation(parameters)
     network = NeuralNetwork(dropout=recipe.dropout).to(target)
     layers = torchinfo.summary(network, input_size=(recipe.batch_size, 1, 28, 28), verbose=0)
     print(layers)
@@ -49,7 +48,7 @@ def main(parameters: Parameters) -> None:
         Path(__file__),
         parameters=[recipe.model_dump(), parameters.augmentation.model_dump()],
         data=read_provenance(),
-        teacher=distillation and weights_sha256(distillation.teacher.state_dict()),
+        opinions=distillation and weights_sha256({"opinions": distillation.opinions}),
     )
     snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, causes)
     history: list[Epoch] = []

@@ -45,7 +45,7 @@ from tests.conftest import copy_project, run, set_parameters
 
 OUTS = {
     "download": [paths.TRAIN_DATA, paths.VALIDATION_DATA, paths.TEST_DATA, paths.PROVENANCE],
-    "teach": [paths.TEACHER, paths.TEACH_METRICS, paths.AUGMENTED],
+    "teach": [paths.OPINIONS, paths.TEACH_METRICS, paths.AUGMENTED],
     "train": [paths.MODEL, paths.LAYERS, paths.TRAIN_METRICS, paths.HISTORY],
     "evaluate": [paths.EVALUATE_METRICS, paths.PREDICTIONS, paths.MISCLASSIFIED],
     "quantize": [paths.FP32_PROGRAM, paths.INT8_PROGRAM, paths.PROGRAMS, paths.QUANTIZE_METRICS],
@@ -57,7 +57,7 @@ READERS = {  # who reads an artefact, and which stage makes it
     paths.VALIDATION_DATA: ("train", "download"),
     paths.TEST_DATA: ("evaluate", "download"),
     paths.PROVENANCE: ("evaluate", "download"),
-    paths.TEACHER: ("train", "teach"),
+    paths.OPINIONS: ("train", "teach"),
     paths.MODEL: ("evaluate", "train"),
     paths.FP32_PROGRAM: ("benchmark", "quantize"),
     paths.INT8_PROGRAM: ("benchmark", "quantize"),

@@ -58,7 +58,7 @@ def test_a_full_or_read_only_folder_is_told_in_one_line_and_holds_nothing(ran, o
     finally:
         subprocess.run(["umount", ran / "models"], check=True)
     assert done.returncode == 1
-    assert done.stderr == f"teach: models/teacher.safetensors: {reason}; nothing was left half-written\n"
+    assert done.stderr == f"teach: models/opinions.safetensors: {reason}; nothing was left half-written\n"
     assert left == []
     assert run_stage(ran, "teach").returncode == 0, "and when there is room, the training goes on"
 

@@ -7,7 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from armdigits import paths
-from armdigits.checkpoint import read_checkpoint, weights_sha256, write_checkpoint
+from armdigits.checkpoint import read_checkpoint, read_opinions, weights_sha256, write_checkpoint, write_tensors
 from armdigits.errors import BadInput
 from armdigits.model import NeuralNetwork
 from armdigits.parameters import load_parameters
@@ -104,3 +104,12 @@ def test_weights_of_another_network_are_refused(network):
     rewrite(change)
     with pytest.raises(BadInput, match="not the weights of this network .*size mismatch for layers.output.bias"):
         read_checkpoint(paths.MODEL)
+
+
+def test_opinions_come_back_and_a_checkpoint_in_their_place_is_refused(network):
+    opinions = torch.randn(60, 10)
+    write_tensors(paths.OPINIONS, {"opinions": opinions})
+    assert torch.equal(read_opinions(paths.OPINIONS), opinions)
+    paths.OPINIONS.write_bytes(paths.MODEL.read_bytes())
+    with pytest.raises(BadInput, match="^models/opinions.safetensors: not the opinions of a teacher; .*force teach$"):
+        read_opinions(paths.OPINIONS)

@@ -75,20 +75,19 @@ def links_that_hold() -> int:
         BadInput: a link is broken; the message names the stage to run again.
     """
     # torch takes seconds to import, and a damaged file is told without it
-    from armdigits.checkpoint import read_checkpoint, read_weights
+    from armdigits.checkpoint import read_checkpoint, read_opinions
     from armdigits.dataset import read_split
     from armdigits.runtime import read_program
-    from armdigits.teacher import Teacher
 
     splits = (paths.TRAIN_DATA, paths.VALIDATION_DATA, paths.TEST_DATA)
     programs = (paths.FP32_PROGRAM, paths.INT8_PROGRAM)
     for path in splits:
         read_split(path)
-    read_weights(paths.TEACHER, Teacher(), "teach")
+    read_opinions(paths.OPINIONS)
     _, weights_sha256 = read_checkpoint(paths.MODEL)
     for path in programs:
         read_program(path, weights_sha256)
-    return len([*splits, paths.TEACHER, paths.MODEL, *programs])
+    return len([*splits, paths.OPINIONS, paths.MODEL, *programs])
 
 
 if __name__ == "__main__":
