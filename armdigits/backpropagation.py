@@ -38,7 +38,7 @@ class ByAutograd:
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `Backpropagation`."""
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             self._logits = self._network(pixels)
         return self._logits.detach()
 
@@ -56,6 +56,7 @@ class ByHand:
         linears = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
         # Each layer's tensors, looked up once: nn.Module's look-up takes longer than some of the arithmetic.
         self._weights = [linear.weight.detach() for linear in linears]
+        self._transposed = [weight.t() for weight in self._weights]
         self._biases = [linear.bias.detach() for linear in linears]
         self._gradients = [(linear.weight.grad, linear.bias.grad) for linear in linears]
         (self._dropout,) = {layer.p for layer in network.layers if isinstance(layer, nn.Dropout)} or {0.0}
@@ -64,13 +65,13 @@ class ByHand:
         """See `Backpropagation`."""
         output = pixels.flatten(1)
         self._inputs = []  # of each layer
-        for weight, bias in zip(self._weights, self._biases, strict=True):
+        for transposed, bias in zip(self._transposed, self._biases, strict=True):
             if self._inputs:
                 output.relu_()
                 if self._dropout:
                     output = functional.dropout(output, self._dropout)
             self._inputs.append(output)
-            output = torch.addmm(bias, output, weight.t())
+            output = torch.addmm(bias, output, transposed)
         return output
 
     def backward(self, gradient: Tensor) -> None:

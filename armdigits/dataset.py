@@ -47,7 +47,7 @@ class Split:
 
     def __getitem__(self, rows: Tensor) -> "Split":
         """The images of the given rows, int64 [M]."""
-        return Split(self.images[rows], self.labels[rows])
+        return Split(self.images.index_select(0, rows), self.labels.index_select(0, rows))
 
     def to(self, device: torch.device) -> "Split":
         """The same images on another device."""
@@ -55,7 +55,7 @@ class Split:
 
     def pixels(self) -> Tensor:
         """The images as the network takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
-        return self.images.unsqueeze(1).float() / 255
+        return self.images.unsqueeze(1).float().div_(255)
 
     def targets(self) -> Tensor:
         """The labels as losses and metrics take them: int64 [N]."""

@@ -173,6 +173,7 @@ def _one_epoch(
     step, total = 0, 0.0
     steps = math.ceil(images / recipe.batch_size)
     with (
+        torch.inference_mode(),  # no bookkeeping for autograd, which ByAutograd switches on for itself
         ThreadPoolExecutor(max_workers=1) as ahead,
         tqdm(total=steps, desc=f"epoch {epoch}", unit="step", disable=None, leave=False) as bar,
     ):
