@@ -37,7 +37,7 @@ benchmark: $(READY) ## measure again, on this machine
 test: $(READY) ## run the tests
 	@python -m pytest
 
-campaign: $(READY) ## kill, fault and corrupt the pipeline some 700 times and demand the same bytes (20 minutes)
+campaign: $(READY) ## kill, fault and corrupt the pipeline some 800 times and demand the same bytes (half an hour)
 	@python -m tests.campaign
 
 campaign-slice: $(READY) ## the same for a minute, on the stages that start quickly
@@ -85,5 +85,5 @@ mnist: $(READY) ## set params.yaml to MNIST
 digits: $(READY) ## set params.yaml to scikit-learn's digits, which need no network
 	@python -m tools.select_dataset digits
 
-clean: ## remove the environment and the local state; data, models and DVC's cache stay
-	rm -rf $(VENV) .state .pytest_cache .ruff_cache *.egg-info
+clean: ## remove the environment, the reports and the local state; data, models and DVC's cache stay
+	rm -rf $(VENV) .state report dvc_plots .pytest_cache .ruff_cache *.egg-info
