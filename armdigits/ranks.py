@@ -29,7 +29,7 @@ from torch import distributed as dist
 from armdigits import stage
 from armdigits.errors import BadInput, Failure
 
-TIMEOUT = timedelta(seconds=15)  # a rank that is silent for so long is gone; one whose process ends is missed at once
+TIMEOUT = timedelta(seconds=10)  # a rank that is silent for so long is gone; one whose process ends is missed at once
 RENDEZVOUS_S = 60  # how long torchrun waits for the other machines
 
 
@@ -130,7 +130,7 @@ class Ranks:
             yield
         except RuntimeError as error:
             raise Failure(
-                f"rank {self.rank}: another rank is gone or cannot be reached ({_short(error)}); "
+                f"another rank is gone or cannot be reached ({_short(error)}); "
                 "run again to go on after the last whole epoch"
             ) from None
 
@@ -157,8 +157,10 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise BadInput(_unreachable(error)) from None
-    yield Ranks(dist.get_rank(), count)
-    dist.destroy_process_group()
+    try:
+        yield Ranks(dist.get_rank(), count)
+    finally:
+        dist.destroy_process_group()  # its threads do not survive the end of the interpreter
 
 
 def start(module: str, count: int) -> bool:
@@ -197,14 +199,16 @@ def start(module: str, count: int) -> bool:
 
 
 def _report(error: Exception) -> None:
-    """End as the ranks ended: a killed one could not tell."""
-    for rank, failure in sorted(error.failures.items()):
-        if failure.exitcode < 0:
-            name = signal.Signals(-failure.exitcode).name
-            raise Failure(
-                f"rank {rank} (pid {failure.pid}) was ended by {name}; run again to go on after the last whole epoch"
-            ) from None
-    sys.exit(max(failure.exitcode for failure in error.failures.values()))
+    """End as the first rank ended. It has said why, unless a signal ended it."""
+    # torchrun ends the others by SIGTERM, and those that lose their connection sooner end with 1.
+    first = {-signal.SIGTERM: 2, 1: 1}
+    rank, failure = min(error.failures.items(), key=lambda each: first.get(each[1].exitcode, 0))
+    if failure.exitcode > 0:
+        sys.exit(failure.exitcode)
+    name = signal.Signals(-failure.exitcode).name
+    raise Failure(
+        f"rank {rank} (pid {failure.pid}) was ended by {name}; run again to go on after the last whole epoch"
+    ) from None
 
 
 def _unreachable(error: Exception) -> str:

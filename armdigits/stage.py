@@ -27,8 +27,9 @@ def run(name: str, work: Callable[[Parameters], None], start_ranks: Callable[[Pa
     """
     number = rank() if start_ranks else None
     try:
-        signal.signal(signal.SIGTERM, _end)
-        signal.signal(signal.SIGINT, _end)
+        if number is None:  # a rank has nothing to tidy up, and may be waiting where Python does not look at signals
+            signal.signal(signal.SIGTERM, _end)
+            signal.signal(signal.SIGINT, _end)
         with reported(f"{name}, rank {number}" if number else name):
             parameters = load_parameters(paths.PARAMETERS)
             if start_ranks and start_ranks(parameters):
@@ -37,8 +38,7 @@ def run(name: str, work: Callable[[Parameters], None], start_ranks: Callable[[Pa
                 work(parameters)
     except Ended as ended:
         with suppress(OSError):
-            if number is None:  # a rank leaves that to the process that started it, which was ended or ends all
-                print(f"{name}: ended by {ended.signal.name}", file=sys.stderr, flush=True)
+            print(f"{name}: ended by {ended.signal.name}", file=sys.stderr, flush=True)
             sys.stdout.flush()
         os._exit(128 + ended.signal)  # taking torch apart would need seconds, and there is nothing left to save
 
