@@ -11,6 +11,11 @@ from armdigits.parameters import Augmentation
 CHUNK = 1000  # images at a time: their coordinates fit into the processor's cache
 
 
+def augment(pixels: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
+    """Distort images float32 [N, 1, 28, 28]; what comes from outside the image is paper (0)."""
+    return distort(pixels, ranges, draw(len(pixels), generator))
+
+
 def draw(count: int, generator: torch.Generator) -> Tensor:
     """The random numbers that decide how `count` images are distorted, float32 [6, count] from -1 to 1.
 
@@ -20,14 +25,8 @@ def draw(count: int, generator: torch.Generator) -> Tensor:
     return torch.cat([2 * torch.rand(6, size, generator=generator) - 1 for size in sizes], dim=1)
 
 
-def augment(pixels: Tensor, ranges: Augmentation, numbers: Tensor) -> Tensor:
-    """Distort images float32 [N, 1, 28, 28]; what comes from outside the image is paper (0).
-
-    Args:
-        pixels: the images.
-        ranges: how far.
-        numbers: from `draw`, [6, N].
-    """
+def distort(pixels: Tensor, ranges: Augmentation, numbers: Tensor) -> Tensor:
+    """Distort images float32 [N, 1, 28, 28] as their `numbers` [6, N] from `draw` say."""
     chunks = zip(pixels.split(CHUNK), numbers.split(CHUNK, dim=1), strict=True)
     return torch.cat([_distort(chunk, ranges, numbers_of_chunk) for chunk, numbers_of_chunk in chunks])
 

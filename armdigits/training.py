@@ -19,7 +19,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from armdigits.adam import Adam
-from armdigits.augmentation import augment, draw
+from armdigits.augmentation import distort, draw
 from armdigits.backpropagation import backpropagation
 from armdigits.dataset import CLASSES, Split, pixels_of
 from armdigits.errors import Failure
@@ -175,7 +175,7 @@ def _pieces(
         own = rows[own]
         pixels = pixels_of(data.images.index_select(0, own))
         if numbers is not None and len(own):
-            pixels = augment(pixels, augmentation, numbers)
+            pixels = distort(pixels, augmentation, numbers)
         sizes = [len(share) for share in shares]
         parts = zip(pixels.split(sizes), goals[own].split(sizes), map(len, batches), strict=True)
         yield [Batch(*part) for part in parts], data.labels[own].long()

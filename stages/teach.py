@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from armdigits import device, paths, stage
-from armdigits.augmentation import augment, draw
+from armdigits.augmentation import augment
 from armdigits.checkpoint import write_tensors
 from armdigits.dataset import CLASSES, Split, read_provenance, read_split
 from armdigits.files import write_bytes, write_json
@@ -30,7 +30,7 @@ def distorted_digits(data: Split, ranges: Augmentation, seed: int) -> bytes:
     """A PNG with a row for each digit: the first such image of `data`, and what the augmentation makes of it."""
     first = torch.tensor([int((data.labels == digit).nonzero()[0]) for digit in range(10)])
     originals = data[first].pixels().repeat_interleave(COLUMNS, dim=0)
-    images = augment(originals, ranges, draw(len(originals), torch.Generator().manual_seed(seed)))
+    images = augment(originals, ranges, torch.Generator().manual_seed(seed))
     images[::COLUMNS] = originals[::COLUMNS]
     captions = [f"{digit}" if column else f"{digit}, original" for digit in range(10) for column in range(COLUMNS)]
     pixels = (images[:, 0] * 255).round().to(torch.uint8)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from armdigits.augmentation import augment, draw
+from armdigits.augmentation import augment
 from armdigits.parameters import Augmentation
 from armdigits.sources import digits
 
@@ -16,8 +16,7 @@ def pixels() -> torch.Tensor:
 
 
 def distorted(pixels, seed=1, **ranges) -> torch.Tensor:
-    numbers = draw(len(pixels), torch.Generator().manual_seed(seed))
-    return augment(pixels, Augmentation(**{**OFF, **ranges}), numbers)
+    return augment(pixels, Augmentation(**{**OFF, **ranges}), torch.Generator().manual_seed(seed))
 
 
 def test_without_distortion_the_images_stay_what_they_are(pixels):
