@@ -80,8 +80,8 @@ bench-training: $(READY) ## time the training loop beside the tutorial's
 sweep: $(READY) ## show the experiments of this commit: a row a setting, mean and standard deviation over the seeds
 	@python -m tools.sweep
 
-experiment: $(READY) ## run up to quantize with other values: make experiment SET="train.seed=2 train.learning_rate=0.002"
-	@dvc exp run $(addprefix -S ,$(SET)) evaluate quantize
+experiment: $(READY) ## run one of a sweep, on any machine: make experiment SET="train.seed=2 train.learning_rate=0.002"
+	@python -m tools.experiment $(SET)
 
 experiments: $(READY) ## write what DVC knows of the experiments to experiments.json, for tools.sweep on another machine
 	@dvc exp show --json > experiments.json

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from armdigits import paths
 from armdigits.errors import BadInput
 from tests.conftest import ROOT, run
-from tests.test_branches import ask, commit
+from tests.test_branches import ask, commit, computed
 from tools.sweep import read, table
 
 
@@ -23,63 +24,73 @@ def wait_for_the_queue(project: Path) -> None:
         time.sleep(0.5)
 
 
+class Sweep:
+    """Two experiments from the queue of one machine, by two workers, and a third on another machine."""
+
+    def __init__(self, pipeline: Path, folder: Path) -> None:
+        self.project = project = shutil.copytree(pipeline, folder / "project")
+        shutil.rmtree(project / ".state")
+        ask(project, "git init --quiet --initial-branch main")
+        ask(project, "dvc init --quiet")
+        ask(project, f"dvc remote add --default storage {folder / 'storage'}")
+        ask(project, "dvc commit --force")
+        commit(project, "first")
+        ask(project, "dvc push")
+        ask(project, "dvc exp run --queue -S train.seed=1,2 -S train.epochs=2 evaluate")
+        ask(project, "dvc queue start --jobs 2")
+        wait_for_the_queue(project)
+        self.left_behind = ask(project, "git status --short"), (project / ".state").exists()
+        self.table_here = ask(project, "python -m tools.sweep")
+        (folder / "here.json").write_text(ask(project, "dvc exp show --json"))
+
+        clone = folder / "clone"
+        ask(folder, f"git clone --quiet {project} {clone}")
+        self.run_there = ask(clone, "python -m tools.experiment train.epochs=3")
+        (folder / "there.json").write_text(ask(clone, "dvc exp show --json"))
+        self.table_of_both = ask(folder, f"env PYTHONPATH={ROOT} python -m tools.sweep here.json there.json")
+        self.accuracy_there = json.loads((clone / "metrics/evaluate.json").read_text())["accuracy"]
+        self.model_there = (clone / paths.MODEL).read_bytes()
+        self.stored = [path.read_bytes() for path in (folder / "storage").rglob("*") if path.is_file()]
+
+    def accuracies_here(self) -> list[float]:
+        """Those of the queue's experiments, from their commits."""
+        commits = [line.split()[0] for line in ask(self.project, "git show-ref").splitlines() if "refs/exps/" in line]
+        metrics = [json.loads(ask(self.project, f"git show {each}:metrics/evaluate.json")) for each in commits]
+        epochs = [json.loads(ask(self.project, f"git show {each}:metrics/train.json"))["epochs"] for each in commits]
+        return [each["accuracy"] for each, count in zip(metrics, epochs, strict=True) if count == 2]
+
+
 @pytest.fixture(scope="module")
-def swept(pipeline, tmp_path_factory) -> Path:
-    """A project with two experiments from its queue, and a third that ran in a clone and came back."""
-    folder = tmp_path_factory.mktemp("sweep")
-    project = shutil.copytree(pipeline, folder / "project")
-    shutil.rmtree(project / ".state")
-    ask(project, "git init --quiet --initial-branch main")
-    ask(project, "dvc init --quiet")
-    ask(project, f"dvc remote add --default storage {folder / 'storage'}")
-    ask(project, "dvc commit --force")
-    commit(project, "first")
-    ask(project, "dvc push")
-    ask(project, "dvc exp run --queue -S train.seed=1,2 -S train.epochs=2 evaluate")
-    ask(project, "dvc queue start --jobs 2")
-    wait_for_the_queue(project)
-
-    clone = folder / "clone"
-    ask(folder, f"git clone --quiet {project} {clone}")
-    ask(clone, "dvc pull")
-    ask(clone, "dvc exp run --name elsewhere -S train.epochs=3 evaluate")
-    ask(clone, "dvc exp push origin elsewhere")
-    return project
+def sweep(pipeline, tmp_path_factory) -> Sweep:
+    return Sweep(pipeline, tmp_path_factory.mktemp("sweep"))
 
 
-def accuracy_of(project: Path, experiment: str) -> float:
-    return json.loads(ask(project, f"git show {experiment}:metrics/evaluate.json"))["accuracy"]
+def cells(markdown: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if "|" in line]
 
 
-def test_the_table_has_mean_and_deviation_over_the_seeds_of_each_setting(swept):
-    names = {
-        experiment["name"]: experiment["revs"][0]["data"]["params"]["params.yaml"]["data"]["train"]["epochs"]
-        for experiment in json.loads(ask(swept, "dvc exp show --json"))[1]["experiments"]
-    }
-    refs = dict(reversed(line.split()) for line in ask(swept, "git show-ref").splitlines() if "refs/exps/" in line)
-    found = {ref.rpartition("/")[2]: accuracy_of(swept, digest) for ref, digest in refs.items()}
-    two, (three,) = ([found[name] for name, epochs in names.items() if epochs == count] for count in (2, 3))
-    assert len(two) == 2 and len(set(two)) == 2, "the seeds make a difference"
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in ask(swept, "python -m tools.sweep").splitlines()
-    ]
-    assert rows[0] == ["train.epochs", "n", "accuracy %", "int8 accuracy %"]
-    expected = {
-        "2": ["2", f"{100 * statistics.mean(two):.2f} ± {100 * statistics.stdev(two):.2f}"],
-        "3": ["1", f"{100 * three:.2f}"],
-    }
-    assert {row[0]: row[1:3] for row in rows[2:4]} == expected
+def test_the_table_has_mean_and_deviation_over_the_seeds(sweep):
+    accuracies = sweep.accuracies_here()
+    assert len(accuracies) == 2 and len(set(accuracies)) == 2, "the seeds make a difference"
+    header, _, row = cells(sweep.table_here)
+    assert header == ["n", "accuracy %", "int8 accuracy %"]
+    assert row[:2] == ["2", f"{100 * statistics.mean(accuracies):.2f} ± {100 * statistics.stdev(accuracies):.2f}"]
 
 
-def test_workers_have_workspaces_of_their_own_and_leave_this_one_alone(swept):
-    assert ask(swept, "git status --short") == ""
-    assert not (swept / ".state").exists()
+def test_experiments_of_several_machines_make_one_table(sweep):
+    header, _, *rows = cells(sweep.table_of_both)
+    assert header == ["train.epochs", "n", "accuracy %", "int8 accuracy %"]
+    assert {row[0]: row[1] for row in rows} == {"2": "2", "3": "1"}
+    assert {row[0]: row[2] for row in rows}["3"] == f"{100 * sweep.accuracy_there:.2f}"
 
 
-def test_what_another_machine_wrote_is_read_from_its_file(swept, tmp_path):
-    (tmp_path / "one.json").write_text(ask(swept, "dvc exp show --json"))
-    assert ask(swept, f"python -m tools.sweep {tmp_path / 'one.json'}") == ask(swept, "python -m tools.sweep")
+def test_workers_have_workspaces_of_their_own_and_leave_this_one_alone(sweep):
+    assert sweep.left_behind == ("", False)
+
+
+def test_machines_share_the_data_and_the_models_through_the_remote(sweep):
+    assert computed(sweep.run_there) == {"preflight", "train", "evaluate", "quantize"}, "the teacher came from there"
+    assert sweep.model_there in sweep.stored
 
 
 def experiment(accuracy: float | None, state: str | None = "success", **train: object) -> dict:
