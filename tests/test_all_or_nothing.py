@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from armdigits import files
-from tests.conftest import run_stage
+from tests.conftest import results, run_stage
 
 needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount")
 
@@ -25,23 +25,18 @@ def run_with_limit(project: Path, name: str, size: int) -> subprocess.CompletedP
     return subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False)
 
 
-def files_of(project: Path) -> dict[Path, bytes]:
-    folders = ("data", "models", "metrics")
-    return {path: path.read_bytes() for folder in folders for path in (project / folder).iterdir()}
-
-
 @pytest.mark.parametrize(
     ("name", "size", "file"),
     [("download", 1000, "data/train.safetensors"), ("train", 300_000, ".state/train/epoch-00001-")],
 )
 def test_a_file_that_finds_no_room_is_told_in_one_line_and_changes_nothing(ran, name, size, file):
-    before = files_of(ran)
+    before = results(ran)
     done = run_with_limit(ran, name, size)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"{name}: {file}")
     assert line.endswith(": File too large; nothing was left half-written")
-    assert files_of(ran) == before
+    assert results(ran) == before
     assert not list(ran.glob(".state/train/*"))
     assert run_stage(ran, name).returncode == 0
 

@@ -2,25 +2,21 @@
 
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import copy_project, run, set_parameters
+from tests.conftest import run, set_parameters
 
-IDENTITY = {
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "someone"), ("EMAIL", "someone@example.org"))
-}
+pytestmark = pytest.mark.xdist_group("branches")  # in one process, as they look at one history
 
 
 def ask(project: Path, command: str) -> str:
     """Run a command, which must succeed, and return what it says."""
-    done = run(project, *command.split(), **IDENTITY)
+    done = run(project, *command.split())
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -42,12 +38,10 @@ def parameter(project: Path, section: str, key: str) -> object:
 class History:
     """A project with a remote in a folder, a branch `shorter` with fewer epochs, an experiment, a merge, a clone."""
 
-    def __init__(self, folder: Path) -> None:
-        self.project = project = copy_project(folder / "project")
-        ask(project, "git init --quiet --initial-branch main")
-        ask(project, "dvc init --quiet")
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        folder = project.parent
         ask(project, f"dvc remote add --default storage {folder / 'storage'}")
-        ask(project, "dvc repro")
         commit(project, "first")
         ask(project, "dvc push")
 
@@ -74,7 +68,7 @@ class History:
         set_parameters(project, {"evaluate.misclassified": "8"})
         ask(project, "dvc repro")
         commit(project, "fewer")
-        self.merge = run(project, "git", "merge", "shorter", **IDENTITY)
+        self.merge = run(project, "git", "merge", "shorter")
         (project / "dvc.lock").unlink()
         self.merge_run = ask(project, "dvc repro")
         commit(project, "merged")
@@ -87,8 +81,9 @@ class History:
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
-    return History(tmp_path_factory.mktemp("branches"))
+def history(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> History:
+    folder = tmp_path_factory.mktemp("branches")
+    return History(shutil.copytree(pipeline, folder / "project"))
 
 
 def test_on_a_branch_only_what_depends_on_the_change_runs(history):

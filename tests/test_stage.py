@@ -1,4 +1,4 @@
-"""What every stage does around its work, on real processes."""
+"""What every stage does: the same, started by hand or by DVC; and what it does around its work."""
 
 import signal
 import subprocess
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import copy_project, run_stage, set_parameters
+from tests.conftest import copy_project, results, run_stage, run_stage_here, set_parameters
+from tests.test_pipeline import STAGES, outs
 
 SLEEPER = """
 import time
@@ -17,8 +18,20 @@ stage.run("train", lambda parameters: (print("working", flush=True), time.sleep(
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return copy_project(tmp_path / "project")
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without data, which is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return copy_project(tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "benchmark"])  # its clock tells other times
+def test_a_stage_alone_gives_the_same_bytes_as_under_dvc(ran, name):
+    before = results(ran)
+    for path in outs(STAGES[name]):
+        (ran / path).unlink()
+    done = run_stage(ran, name)
+    assert done.returncode == 0, done.stderr
+    assert results(ran) == before
 
 
 def start(project: Path) -> subprocess.Popen:
@@ -50,13 +63,14 @@ def test_a_signal_ends_the_stage_with_the_usual_exit_code(project, number):
     assert errors == f"train: ended by {number.name}\n"
 
 
-def test_bad_parameters_end_every_stage_before_it_works(project):
+@pytest.mark.parametrize("name", STAGES)
+def test_bad_parameters_end_every_stage_before_it_works(project, capsys, name):
     set_parameters(project, {"train.epochs": "0"})
-    for name in ("preflight", "download", "teach", "train", "evaluate", "quantize", "benchmark"):
-        done = run_stage(project, name)
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"{name}: params.yaml: train.epochs: expected a whole number of at least 1")
-        assert len(done.stderr.splitlines()) == 1
+    before = results(project)
+    assert run_stage_here(name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{name}: params.yaml: train.epochs: expected a whole number of at least 1")
+    assert results(project) == before
 
 
 @pytest.mark.parametrize(
@@ -69,10 +83,9 @@ def test_bad_parameters_end_every_stage_before_it_works(project):
         ("benchmark", "models/model.safetensors", "train"),
     ],
 )
-def test_a_missing_input_names_the_stage_that_makes_it(project, name, missing, before):
-    done = run_stage(project, name)
-    assert done.returncode == 2
-    assert done.stderr == f"{name}: {missing}: there is no such file; run: dvc repro {before}\n"
+def test_a_missing_input_names_the_stage_that_makes_it(project, capsys, name, missing, before):
+    assert run_stage_here(name) == 2
+    assert capsys.readouterr().err == f"{name}: {missing}: there is no such file; run: dvc repro {before}\n"
 
 
 def test_no_mirror_is_told_and_noted_for_make_repro(project):
