@@ -27,10 +27,10 @@ SMALL = {  # values of params.yaml that make a pipeline on the embedded digits q
     "dataset.name": "digits",
     "dataset.validation": "200",
     "teach.epochs": "2",
-    "train.epochs": "4",
+    "train.epochs": "10",
     "evaluate.min_accuracy": "0.8",
-    "quantize.calibration_samples": "200",
-    "quantize.max_accuracy_drop": "0.05",
+    "quantize.calibration_samples": "1000",
+    "quantize.max_accuracy_drop": "0.02",
     "quantize.max_batch": "64",
     "benchmark.batch_sizes": "[1, 8]",
     "benchmark.rounds": "8",
@@ -118,8 +118,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests without the pipeline come first: one process makes it, and meanwhile the others have work."""
-    items.sort(key=lambda item: "pipeline" in item.fixturenames)
+    """Put the files in the order in which the processes take them.
+
+    First the one that needs the pipeline longest: its process makes the pipeline. Meanwhile the others have the
+    files that do not need it.
+    """
+    history = {item.path for item in items if "history" in item.fixturenames}
+    pipeline = {item.path for item in items if "pipeline" in item.fixturenames}
+    items.sort(key=lambda item: (item.path not in history, item.path in pipeline))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from armdigits import paths, programs
 from armdigits.dataset import Split
@@ -33,8 +34,13 @@ def network(pipeline) -> NeuralNetwork:
 
 
 @pytest.fixture(scope="module")
+def exported(network) -> ExportedProgram:
+    return programs.export(network, BATCH)
+
+
+@pytest.fixture(scope="module")
 def calibration(pipeline) -> Tensor:
-    return Split(**load_file(pipeline / paths.TRAIN_DATA)).pixels()[:200]
+    return Split(**load_file(pipeline / paths.TRAIN_DATA)).pixels()[:1000]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,10 @@ def build_fp32(network: nn.Module) -> Contents:
 
 
 def build_int8(network: nn.Module, calibration: Tensor) -> Contents:
-    exported = programs.export(network, BATCH)
+    return lower_int8(programs.export(network, BATCH), calibration)
+
+
+def lower_int8(exported: ExportedProgram, calibration: Tensor) -> Contents:
     return read_back(programs.lower(programs.quantize(exported, calibration, BATCH)), "int8.pte")
 
 
@@ -80,7 +89,7 @@ def test_dropout_that_is_kept_is_found(network, calibration, monkeypatch):
     )
 
 
-def test_a_layer_left_in_fp32_is_found(network, calibration, monkeypatch):
+def test_a_layer_left_in_fp32_is_found(network, exported, calibration, monkeypatch):
     with programs.quiet():
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
     whole = XNNPACKQuantizer.annotate
@@ -92,7 +101,7 @@ def test_a_layer_left_in_fp32_is_found(network, calibration, monkeypatch):
         return graph
 
     monkeypatch.setattr(XNNPACKQuantizer, "annotate", partly)
-    proofs = prove_int8(build_int8(network, calibration), network, calibration)
+    proofs = prove_int8(lower_int8(exported, calibration), network, calibration)
     assert {"nodes", "weight_types"} <= failed(proofs)
     assert next(str(proof) for proof in proofs if proof.name == "weight_types") == (
         "weight_types: expected int8, int8, int8, found int8, float32, int8"
@@ -121,13 +130,13 @@ def test_a_relu_that_stands_alone_is_found(network):
     assert failed(prove_fp32(build_fp32(broken), network)) == {"nodes"}
 
 
-def test_calibration_on_noise_is_found(network, calibration):
+def test_calibration_on_noise_is_found(network, exported, calibration):
     noise = some_images(200).pixels()
-    assert failed(prove_int8(build_int8(network, noise), network, calibration)) == {"activation_scales"}
+    assert failed(prove_int8(lower_int8(exported, noise), network, calibration)) == {"activation_scales"}
 
 
-def test_calibration_on_dim_images_is_found(network, calibration):
-    program = build_int8(network, calibration / 2)
+def test_calibration_on_dim_images_is_found(network, exported, calibration):
+    program = lower_int8(exported, calibration / 2)
     assert failed(prove_int8(program, network, calibration)) == {"input_scale", "activation_scales"}
 
 

@@ -80,7 +80,7 @@ def server(tmp_path, monkeypatch):
     handler = partial(Handler, directory=str(tmp_path / "mirror"), faults=faults)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
         http.faults, http.folder = faults, tmp_path / "mirror"
-        threading.Thread(target=http.serve_forever, daemon=True).start()
+        threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         monkeypatch.setenv("DATA_MIRROR", f"http://127.0.0.1:{http.server_port}")
         monkeypatch.setattr(sources.torchvision_mnist.MNIST, "mirrors", ["https://127.0.0.1:1/"])
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -83,9 +83,10 @@ def test_bad_parameters_end_every_stage_before_it_works(project, capsys, name):
         ("benchmark", "models/model.safetensors", "train"),
     ],
 )
-def test_a_missing_input_names_the_stage_that_makes_it(project, capsys, name, missing, before):
-    assert run_stage_here(name) == 2
-    assert capsys.readouterr().err == f"{name}: {missing}: there is no such file; run: dvc repro {before}\n"
+def test_a_missing_input_names_the_stage_that_makes_it(project, name, missing, before):
+    done = run_stage(project, name)
+    assert done.returncode == 2
+    assert done.stderr == f"{name}: {missing}: there is no such file; run: dvc repro {before}\n"
 
 
 def test_no_mirror_is_told_and_noted_for_make_repro(project):
