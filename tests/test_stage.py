@@ -1,4 +1,4 @@
-"""What every stage does: the same, started by hand or by DVC; and what it does around its work."""
+"""What every stage does around its work, most of it on real processes."""
 
 import signal
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import copy_project, results, run_stage, run_stage_here, set_parameters
-from tests.test_pipeline import STAGES, outs
+from tests.test_pipeline import STAGES
 
 SLEEPER = """
 import time
@@ -22,16 +22,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project without data, which is the current folder."""
     monkeypatch.chdir(tmp_path)
     return copy_project(tmp_path)
-
-
-@pytest.mark.parametrize("name", [name for name in STAGES if name != "benchmark"])  # its clock tells other times
-def test_a_stage_alone_gives_the_same_bytes_as_under_dvc(ran, name):
-    before = results(ran)
-    for path in outs(STAGES[name]):
-        (ran / path).unlink()
-    done = run_stage(ran, name)
-    assert done.returncode == 0, done.stderr
-    assert results(ran) == before
 
 
 def start(project: Path) -> subprocess.Popen:
