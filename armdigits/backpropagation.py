@@ -6,6 +6,7 @@ written out, which is as exact and 1.5 times as fast: the arithmetic of a small 
 that autograd builds and walks.
 """
 
+import re
 from typing import Protocol
 
 import torch
@@ -25,9 +26,17 @@ class Backpropagation(Protocol):
         """Write the gradient of each parameter, summed over the batch."""
 
 
+PERCEPTRON = re.compile("Flatten(( Linear ReLU Dropout)*|( Linear ReLU( Identity)?)*) Linear")
+
+
 def backpropagation(network: nn.Module) -> Backpropagation:
     """The fastest way for `network`, which is in training mode."""
-    return ByHand(network) if isinstance(network, NeuralNetwork) else ByAutograd(network)
+    if isinstance(network, NeuralNetwork):
+        kinds = " ".join(type(layer).__name__ for layer in network.layers)
+        rates = {layer.p for layer in network.layers if isinstance(layer, nn.Dropout)}
+        if PERCEPTRON.fullmatch(kinds) and len(rates) <= 1:
+            return ByHand(network, *rates)
+    return ByAutograd(network)
 
 
 class ByAutograd:
@@ -52,14 +61,15 @@ class ByAutograd:
 class ByHand:
     """A perceptron: linear layers, each but the last followed by ReLU and perhaps dropout."""
 
-    def __init__(self, network: NeuralNetwork) -> None:
+    def __init__(self, network: NeuralNetwork, dropout: float = 0.0) -> None:
+        """`dropout` is that after every ReLU."""
         linears = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
         # Each layer's tensors, looked up once: nn.Module's look-up takes longer than some of the arithmetic.
         self._weights = [linear.weight.detach() for linear in linears]
         self._transposed = [weight.t() for weight in self._weights]
         self._biases = [linear.bias.detach() for linear in linears]
         self._gradients = [(linear.weight.grad, linear.bias.grad) for linear in linears]
-        (self._dropout,) = {layer.p for layer in network.layers if isinstance(layer, nn.Dropout)} or {0.0}
+        self._dropout = dropout
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `Backpropagation`."""

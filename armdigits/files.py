@@ -96,10 +96,16 @@ def read_json(path: Path, stage: str) -> dict[str, Any]:
     """Read a JSON object that `stage` makes.
 
     Raises:
-        BadInput: the file is missing, unreadable, not JSON or not an object.
+        BadInput: the file is missing, unreadable, not JSON or not an object. So does whoever asks the object, or one
+            inside it, for an entry that is not there.
     """
+
+    class JsonObject(dict):
+        def __missing__(self, key: str) -> None:
+            raise BadInput(f"{path}: it has no entry {key}; run: dvc repro --force {stage}")
+
     try:
-        content = json.loads(read_bytes(path, stage))
+        content = json.loads(read_bytes(path, stage), object_hook=JsonObject)
     except ValueError as error:
         raise BadInput(f"{path}: not valid JSON ({error}); run: dvc repro --force {stage}") from None
     if not isinstance(content, dict):

@@ -61,7 +61,9 @@ class Recipe(Section):
 
 
 class Teach(Recipe):
-    """The recipe of the teacher."""
+    """The recipe of the teacher, and how it is asked."""
+
+    views: Annotated[int, Field(ge=1, le=1000)]
 
 
 class Train(Recipe):
@@ -136,6 +138,8 @@ class Parameters(Section):
         for name, recipe in (("teach", self.teach), ("train", self.train)):
             if recipe.schedule == "constant" and recipe.warm_up:
                 refuse(f"{name}.warm_up", f"0 where {name}.schedule is constant", recipe.warm_up)
+        if self.teach.views > 1 and not self.augmentation.is_on():
+            refuse("teach.views", "1 where augmentation distorts nothing", self.teach.views)
         if self.train.teacher_weight == 0 and self.train.temperature != 1:
             refuse("train.temperature", "1 where train.teacher_weight is 0", self.train.temperature)
         if len(set(sizes)) != len(sizes):

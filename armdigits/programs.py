@@ -8,15 +8,19 @@ same machine.
 
 import dataclasses
 import logging
+import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from armdigits.dataset import CLASSES, IMAGE_SHAPE
+from armdigits.errors import Failure
 
 
 def export(network: nn.Module, max_batch: int) -> ExportedProgram:
@@ -58,6 +62,9 @@ def lower(exported: ExportedProgram) -> bytes:
 
     The program reads its input where the caller's tensor lies. A copy into memory of its own costs a sixth of the
     time at batch 256, and memory for the largest batch.
+
+    Raises:
+        Failure: the temporary folder, in which ExecuTorch packs the file, is full.
     """
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -65,7 +72,12 @@ def lower(exported: ExportedProgram) -> bytes:
         from executorch.exir.passes import MemoryPlanningPass
 
         in_place = ExecutorchBackendConfig(memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False))
-        return to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch(in_place).buffer
+        try:
+            lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            return lowered.to_executorch(in_place).buffer
+        except subprocess.CalledProcessError as error:
+            tool, folder = Path(error.cmd[0]).name, tempfile.gettempdir()
+            raise Failure(f"{folder}: ExecuTorch's {tool} could not do its work there; make room in it") from None
 
 
 def empty(max_batch: int) -> bytes:

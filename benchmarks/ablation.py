@@ -33,19 +33,17 @@ TUTORIAL = {
 
 def steps(goal: Parameters) -> list[tuple[str, Parameters]]:
     """The rows: a title and the parameters, each with one change more, up to those of `goal`."""
-    recipe, ranges = goal.train.model_dump(), goal.augmentation.model_dump()
-    changes: list[tuple[str, dict, dict]] = [
-        ("tutorial's recipe", TUTORIAL, OFF),
-        ("+ one-cycle schedule", {key: recipe[key] for key in ("learning_rate", "schedule", "warm_up")}, {}),
-        (f"+ dropout of {recipe['dropout']:g}", {"dropout": recipe["dropout"]}, {}),
-        ("+ distorted digits", {}, ranges),
-        ("+ opinions of a teacher", {key: recipe[key] for key in ("teacher_weight", "temperature")}, {}),
+    recipe, whole = goal.train.model_dump(), goal.model_dump()
+    changes: list[tuple[str, dict[str, dict]]] = [
+        ("tutorial's recipe", {"train": TUTORIAL, "augmentation": OFF, "teach": {"views": 1}}),
+        ("+ one-cycle schedule", {"train": {key: recipe[key] for key in ("learning_rate", "schedule", "warm_up")}}),
+        (f"+ dropout of {recipe['dropout']:g}", {"train": {"dropout": recipe["dropout"]}}),
+        ("+ distorted digits", {"augmentation": whole["augmentation"], "teach": whole["teach"]}),
+        ("+ opinions of a teacher", {"train": {key: recipe[key] for key in ("teacher_weight", "temperature")}}),
     ]
-    rows = []
-    train_settings, augmentation = recipe, ranges
-    for title, for_train, for_augmentation in changes:
-        train_settings, augmentation = {**train_settings, **for_train}, {**augmentation, **for_augmentation}
-        content = {**goal.model_dump(), "train": train_settings, "augmentation": augmentation}
+    rows, content = [], whole
+    for title, sections in changes:
+        content = content | {name: content[name] | values for name, values in sections.items()}
         rows.append((title, Parameters.model_validate(content)))
     assert rows[-1][1] == goal, "a part of the recipe has no row"  # noqa: S101
     return rows
@@ -71,7 +69,7 @@ def int8_accuracy(network: NeuralNetwork, parameters: Parameters, splits: dict[s
     bare.load_state_dict(network.state_dict())
     settings = parameters.quantize
     calibration = splits["train"].pixels()[: settings.calibration_samples]
-    _, int8 = build(bare, calibration, settings)
+    int8 = build(bare, calibration, settings)["int8"]
     logits = Program(int8, "int8 program").logits_of(splits["test"].pixels())
     return 100 * accuracy(logits, splits["test"].targets())
 

@@ -30,6 +30,7 @@ from stages.train import read_distillation
 
 TURNS = 5
 TUTORIAL_IMAGES = 3200  # a turn; the loop's rate does not depend on it
+SIZES = {6_000: 10, 60_000: 1, 600_000: 1}  # images: epochs
 OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0)
 
 
@@ -81,7 +82,7 @@ def main() -> None:
     parameters = load_parameters(paths.PARAMETERS)
     recipe, cores = parameters.train, os.cpu_count() or 1
     data, validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
-    few, glance = data[torch.arange(TUTORIAL_IMAGES)], validation[torch.arange(10)]
+    few, glance = data[torch.arange(TUTORIAL_IMAGES) % len(data)], validation[torch.arange(10)]
     distillation = read_distillation(parameters)
 
     def steps(split: Split, epochs: int = 1) -> None:
@@ -110,10 +111,9 @@ def main() -> None:
         print(show(f"{name} over tutorial's loop", ratios, ".1f"))
 
     print("\nhow cost grows: the step loop on the same images, repeated")
-    sizes = {6_000: 10, 60_000: 1, 600_000: 1}  # images: epochs
-    grown: dict[int, list[float]] = {size: [] for size in sizes}
+    grown: dict[int, list[float]] = {size: [] for size in SIZES}
     for _ in tqdm(range(3), desc="sizes", disable=None, leave=False):
-        for size, epochs in sizes.items():
+        for size, epochs in SIZES.items():
             split = data[torch.arange(size) % len(data)]
             grown[size].append(rate(lambda s=split, e=epochs: steps(s, e), size * epochs, recipe.threads))
     for size, values in grown.items():

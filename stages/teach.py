@@ -9,18 +9,21 @@ training images, in which a person can see that a 6 stays a 6. Goes on where it 
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from armdigits import device, paths, stage
 from armdigits.augmentation import augment
 from armdigits.checkpoint import write_tensors
-from armdigits.dataset import Split, read_provenance, read_split
+from armdigits.dataset import CLASSES, Split, read_provenance, read_split
 from armdigits.files import write_bytes, write_json
-from armdigits.parameters import Augmentation, Parameters
+from armdigits.parameters import Augmentation, Parameters, Teach
 from armdigits.pictures import COLUMNS, digits_grid
 from armdigits.resume import Snapshots, fingerprint
 from armdigits.scoring import logits_of
 from armdigits.teacher import Teacher
 from armdigits.training import train
+
+PIECE = 4096  # images at a time: what the views cost in memory
 
 
 def distorted_digits(data: Split, ranges: Augmentation, seed: int) -> bytes:
@@ -32,6 +35,20 @@ def distorted_digits(data: Split, ranges: Augmentation, seed: int) -> bytes:
     captions = [f"{digit}" if column else f"{digit}, original" for digit in range(10) for column in range(COLUMNS)]
     pixels = (images[:, 0] * 255).round().to(torch.uint8)
     return digits_grid("Training images as the networks see them", pixels.numpy(), captions)
+
+
+def opinions_of(teacher: Teacher, data: Split, ranges: Augmentation, recipe: Teach) -> torch.Tensor:
+    """The teacher's logits for the images of `data`, float32 [N, 10]: the mean over distorted views of each."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    total = torch.zeros(len(data), CLASSES)
+    rows = torch.arange(len(data)).split(PIECE)
+    for _ in tqdm(range(recipe.views), desc="opinions", unit="view", disable=None, leave=False):
+        for some in rows:
+            pixels = data[some].pixels()
+            if ranges.is_on():
+                pixels = augment(pixels, ranges, generator)
+            total[some] += logits_of(teacher, pixels).cpu()
+    return total / recipe.views
 
 
 def main(parameters: Parameters) -> None:
@@ -51,7 +68,7 @@ def main(parameters: Parameters) -> None:
     for epoch in train(teacher, data, validation, recipe, parameters.augmentation, snapshots=snapshots):
         print(epoch.line(recipe.epochs), flush=True)
 
-    opinions = logits_of(teacher, data.to(target).pixels())
+    opinions = opinions_of(teacher, data.to(target), parameters.augmentation, recipe)
     write_tensors(paths.OPINIONS, {"opinions": opinions}, recipe)
     write_bytes(paths.AUGMENTED, distorted_digits(data, parameters.augmentation, recipe.seed))
     write_json(

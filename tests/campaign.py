@@ -13,7 +13,7 @@ A trial is one of
                 Its reader must refuse it with one line that names the stage to run, or give the right result.
 
 Each stage is a process of its own, forked from this one, which has imported torch: a start costs a fraction of a
-second instead of several, and nearly a thousand trials become possible. Under DVC they start from nothing. Exact calls need
+second instead of several, and hundreds of trials become possible. Under DVC they start from nothing. Exact calls need
 strace, file systems need root; what is missing is named, and its trials are left out. Linux only.
 """
 

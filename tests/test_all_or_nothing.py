@@ -4,13 +4,16 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from armdigits import files
+from armdigits import files, programs
+from armdigits.errors import Failure
+from armdigits.model import NeuralNetwork
 from tests.conftest import results, run_stage_here
 
 needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount")
@@ -43,7 +46,7 @@ def test_a_file_that_finds_no_room_is_told_in_one_line_and_changes_nothing(ran, 
 
 @needs_root
 @pytest.mark.parametrize(
-    ("options", "reason"), [("size=32k", "No space left on device"), ("ro", "Read-only file system")]
+    ("options", "reason"), [("size=16k", "No space left on device"), ("ro", "Read-only file system")]
 )
 def test_a_full_or_read_only_folder_is_told_in_one_line_and_holds_nothing(ran, capsys, options, reason):
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", ran / "models"], check=True)
@@ -57,6 +60,19 @@ def test_a_full_or_read_only_folder_is_told_in_one_line_and_holds_nothing(ran, c
     assert capsys.readouterr().err == message
     assert left == []
     assert run_stage_here("teach") == 0, "and when there is room, the training goes on"
+
+
+@needs_root
+def test_a_full_temporary_folder_is_told_in_one_line(tmp_path, monkeypatch):
+    """ExecuTorch packs a program with a tool of its own, in a temporary folder."""
+    exported = programs.export(NeuralNetwork(use_dropout=False), 8)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", tmp_path], check=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    try:
+        with pytest.raises(Failure, match=f"^{tmp_path}: ExecuTorch's flatc could not do its work there; make room"):
+            programs.lower(exported)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_the_temporary_file_of_a_killed_writer_is_removed_and_that_of_a_living_one_is_not(folder):

@@ -56,3 +56,10 @@ def test_a_folder_in_the_place_of_a_file_is_bad_input(folder):
     Path("x").mkdir()
     with pytest.raises(BadInput, match=r"x: cannot be read \(Is a directory\)"):
         read_bytes(Path("x"), "train")
+
+
+def test_an_entry_that_is_not_there_names_the_file_however_deep_it_is_missed(folder):
+    write_json(Path("x.json"), {"int8": {"bytes": 1}})
+    content = read_json(Path("x.json"), "quantize")
+    with pytest.raises(BadInput, match=r"^x.json: it has no entry accuracy; run: dvc repro --force quantize$"):
+        content["int8"]["accuracy"]

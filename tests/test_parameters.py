@@ -36,6 +36,7 @@ def test_the_committed_file_is_valid(project):
         ("train.schedule", "constant", "train.warm_up: expected 0 where train.schedule is constant, got 0.2"),
         ("teach.schedule", "constant", "teach.warm_up: expected 0 where teach.schedule is constant, got 0.2"),
         ("train.teacher_weight", "0", "train.temperature: expected 1 where train.teacher_weight is 0, got 3.0"),
+        ("teach.views", "0", "expected a whole number of at least 1 and of at most 1000, got 0"),
         ("augmentation.zoom", "-0.5", "expected a number of at least 0 and of at most 1, got -0.5"),
         ("train.learning_rate", "1e-3", "got the text '1e-3' (write 0.001)"),
         ("train.learning_rate", ".nan", "expected a number above 0 and of at most 1, got nan"),
@@ -61,6 +62,12 @@ def test_a_bad_value_gets_one_line_that_says_what_was_expected(project, key, val
 def test_all_errors_come_at_once(project):
     lines = errors(project, train__epochs="0", train__dropout="2", benchmark__threads="no")
     assert [line.split(": ")[1] for line in lines] == ["train.epochs", "train.dropout", "benchmark.threads"]
+
+
+def test_several_views_of_an_image_that_nothing_distorts_are_refused(project):
+    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift")}
+    expected = ["params.yaml: teach.views: expected 1 where augmentation distorts nothing, got 4"]
+    assert errors(project, **off) == expected
 
 
 def test_an_unknown_key_is_told_its_nearest_neighbour(project):
