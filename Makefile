@@ -12,7 +12,8 @@ BASE ?= main
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro benchmark test lint format results report plots summary readme peers ablation bench-training verify campaign campaign-slice \
+.PHONY: help setup repro benchmark test lint format results report plots summary readme peers ablation bench-training \
+  bench-scaling sweep experiment experiments verify campaign campaign-slice \
   mnist digits clean
 
 help: ## list the verbs
@@ -75,6 +76,18 @@ ablation: $(READY) ## what each part of the recipe is worth, over 5 seeds (10 mi
 
 bench-training: $(READY) ## time the training loop beside the tutorial's
 	@python -m benchmarks.training
+
+sweep: $(READY) ## show the experiments of this commit: a row a setting, mean and standard deviation over the seeds
+	@python -m tools.sweep
+
+experiment: $(READY) ## run one of a sweep, on any machine: make experiment SET="train.seed=2 train.learning_rate=0.002"
+	@python -m tools.experiment $(SET)
+
+experiments: $(READY) ## write what DVC knows of the experiments to experiments.json, for tools.sweep on another machine
+	@dvc exp show --json > experiments.json
+
+bench-scaling: $(READY) ## time 1 and 2 processes with networks of 0.1 to 100 million parameters (5 minutes)
+	@python -m benchmarks.scaling
 
 verify: $(READY) ## check every out, every object of DVC's cache and the digests that tie the artefacts together
 	@python -m tools.verify

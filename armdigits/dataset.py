@@ -55,11 +55,16 @@ class Split:
 
     def pixels(self) -> Tensor:
         """The images as the network takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
-        return self.images.unsqueeze(1).float().div_(255)
+        return pixels_of(self.images)
 
     def targets(self) -> Tensor:
         """The labels as losses and metrics take them: int64 [N]."""
         return self.labels.long()
+
+
+def pixels_of(images: Tensor) -> Tensor:
+    """Images uint8 [N, 28, 28] as the network takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
+    return images.unsqueeze(1).float().div_(255)
 
 
 def _describe(tensor: Tensor) -> str:

@@ -72,6 +72,7 @@ class Train(Recipe):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     teacher_weight: Share
     temperature: Annotated[float, Field(ge=0.1, le=100)]
+    processes: Annotated[int, Field(ge=1, le=4096)]
     device: Literal["cpu", "cuda", "mps", "auto"]
 
 
@@ -142,6 +143,9 @@ class Parameters(Section):
             refuse("teach.views", "1 where augmentation distorts nothing", self.teach.views)
         if self.train.teacher_weight == 0 and self.train.temperature != 1:
             refuse("train.temperature", "1 where train.teacher_weight is 0", self.train.temperature)
+        if self.train.processes > self.train.batch_size:
+            room = f"at most train.batch_size ({self.train.batch_size}), an image for each"
+            refuse("train.processes", room, self.train.processes)
         if len(set(sizes)) != len(sizes):
             refuse("benchmark.batch_sizes", "each size once", sizes)
         if 1 not in sizes:

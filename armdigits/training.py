@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,16 +19,17 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from armdigits.adam import Adam
-from armdigits.augmentation import augment
+from armdigits.augmentation import distort, draw
 from armdigits.backpropagation import backpropagation
-from armdigits.dataset import CLASSES, Split
+from armdigits.dataset import CLASSES, Split, pixels_of
 from armdigits.errors import Failure
 from armdigits.parameters import Augmentation, Recipe
+from armdigits.ranks import ALONE, Ranks
 from armdigits.resume import Snapshots
 from armdigits.scoring import accuracy, cross_entropy, logits_of
 
 STEPS_AHEAD = 128  # steps whose images are made at a time: what the second thread's work costs in memory
-ORDER, DROPOUT = range(2)  # streams of random numbers
+ORDER, DROPOUT = range(2)  # streams of random numbers; DROPOUT is that of rank 0, and those of the others follow
 FIRST_RATE = 0.04  # of the one-cycle schedule, as a share of the peak
 
 
@@ -46,6 +48,14 @@ class Distillation:
     opinions: Tensor
     weight: float
     temperature: float
+
+
+class Batch(NamedTuple):
+    """One rank's share of a batch: pixels float32 [N, 1, 28, 28], goals float32 [N, 10], and how many images it has."""
+
+    pixels: Tensor
+    goals: Tensor
+    whole: int
 
 
 @dataclass(frozen=True)
@@ -77,14 +87,18 @@ def train(
     augmentation: Augmentation,
     distillation: Distillation | None = None,
     snapshots: Snapshots | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Epoch]:
     """Train `network` in place, on the device where it is, and yield a line after each epoch.
 
     The images are shuffled anew every epoch, and the last batch is as small as it has to be. A training that goes on
     from a snapshot ends with the bits of one that was never disturbed; it yields the epochs before the snapshot too.
 
+    Several ranks share the images of each batch and end with the same weights. Rank 0 alone has snapshots, validates
+    and yields.
+
     Raises:
-        Failure: the loss is not finite.
+        Failure: the loss is not finite, or another rank is gone.
     """
     device = next(network.parameters()).device
     goals = _goals(data, distillation).to(device)
@@ -93,10 +107,12 @@ def train(
     state = {**network.state_dict(), **optimizer.state}
     curve = [Epoch(**record) for record in snapshots.restore(state)] if snapshots else []
     yield from curve
-    for epoch in range(len(curve) + 1, recipe.epochs + 1):
-        torch.manual_seed(_seed(recipe.seed, epoch, DROPOUT))
-        pieces = _pieces(data, goals, recipe, augmentation, epoch)
-        loss = _one_epoch(network, optimizer, pieces, len(data), recipe, distillation, epoch)
+    for epoch in range(ranks.follow(state, len(curve)) + 1, recipe.epochs + 1):
+        torch.manual_seed(_seed(recipe.seed, epoch, DROPOUT + ranks.rank))
+        pieces = _pieces(data, goals, recipe, augmentation, epoch, ranks)
+        loss = _one_epoch(network, optimizer, pieces, len(data), recipe, distillation, epoch, ranks)
+        if not ranks.is_first:
+            continue
         logits = logits_of(network, pixels)
         curve.append(Epoch(epoch, loss, cross_entropy(logits, targets), accuracy(logits, targets)))
         if snapshots:
@@ -131,8 +147,8 @@ def _goals(data: Split, distillation: Distillation | None) -> Tensor:
     return weight * temperature * (distillation.opinions / temperature).softmax(1) + (1 - weight) * labels
 
 
-def _gradient(logits: Tensor, goals: Tensor, distillation: Distillation | None) -> Tensor:
-    """The gradient of the batch's mean loss at its logits, [N, 10].
+def _gradient(logits: Tensor, goals: Tensor, distillation: Distillation | None, images: int) -> Tensor:
+    """The gradient of the mean loss of a batch of `images` images at the logits of N of them, [N, 10].
 
     That of a cross-entropy is softmax(logits) - probabilities, and a factor 1 / T where the logits are softened.
     """
@@ -142,63 +158,75 @@ def _gradient(logits: Tensor, goals: Tensor, distillation: Distillation | None) 
         weight, temperature = distillation.weight, distillation.temperature
         drawn = (logits / temperature).softmax(1).mul_(weight * temperature)
         drawn.add_(logits.softmax(1), alpha=1 - weight)
-    return drawn.sub_(goals).div_(len(logits))
+    return drawn.sub_(goals).div_(images)
 
 
 def _pieces(
-    data: Split, goals: Tensor, recipe: Recipe, augmentation: Augmentation, epoch: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """An epoch's images in pieces of some thousand: pixels [P, 1, 28, 28], goals [P, 10], targets [P]."""
+    data: Split, goals: Tensor, recipe: Recipe, augmentation: Augmentation, epoch: int, ranks: Ranks
+) -> Iterator[tuple[list[Batch], Tensor]]:
+    """An epoch's images in pieces of some thousand: this rank's share of each batch, and the targets of them all."""
     generator = torch.Generator().manual_seed(_seed(recipe.seed, epoch, ORDER))
     order = torch.randperm(len(data), generator=generator).to(data.images.device)
     for rows in order.split(STEPS_AHEAD * recipe.batch_size):
-        piece = data[rows]
-        pixels = piece.pixels()
-        if augmentation.is_on():
-            pixels = augment(pixels, augmentation, generator)
-        yield pixels, goals[rows], piece.targets()
+        batches = torch.arange(len(rows)).split(recipe.batch_size)
+        shares = [ranks.share(batch) for batch in batches]
+        own = torch.cat(shares)
+        numbers = draw(len(rows), generator)[:, own] if augmentation.is_on() else None
+        own = rows[own]
+        pixels = pixels_of(data.images.index_select(0, own))
+        if numbers is not None and len(own):
+            pixels = distort(pixels, augmentation, numbers)
+        sizes = [len(share) for share in shares]
+        parts = zip(pixels.split(sizes), goals[own].split(sizes), map(len, batches), strict=True)
+        yield [Batch(*part) for part in parts], data.labels[own].long()
 
 
 def _one_epoch(
     network: nn.Module,
     optimizer: Adam,
-    pieces: Iterator[tuple[Tensor, Tensor, Tensor]],
+    pieces: Iterator[tuple[list[Batch], Tensor]],
     images: int,
     recipe: Recipe,
     distillation: Distillation | None,
     epoch: int,
+    ranks: Ranks,
 ) -> float:
-    """Step through the pieces, the next one being made in the meantime; returns the mean loss."""
+    """Step through the pieces, the next one being made in the meantime; returns the mean loss of all `images`."""
     layers = backpropagation(network.train())
     step, total = 0, 0.0
     steps = math.ceil(images / recipe.batch_size)
     with (
         torch.inference_mode(),  # no bookkeeping for autograd, which ByAutograd switches on for itself
         ThreadPoolExecutor(max_workers=1) as ahead,
-        tqdm(total=steps, desc=f"epoch {epoch}", unit="step", disable=None, leave=False) as bar,
+        tqdm(
+            total=steps, desc=f"epoch {epoch}", unit="step", disable=None if ranks.is_first else True, leave=False
+        ) as bar,
     ):
         coming = ahead.submit(next, pieces, None)
         while (piece := coming.result()) is not None:
             coming = ahead.submit(next, pieces, None)
-            *batches, targets = piece
+            batches, targets = piece
             outputs = []
-            for pixels, goals in zip(*(tensor.split(recipe.batch_size) for tensor in batches), strict=True):
+            for pixels, goals, whole in batches:
                 logits = layers.forward(pixels)
-                layers.backward(_gradient(logits, goals, distillation))
+                layers.backward(_gradient(logits, goals, distillation, whole))
+                ranks.add(optimizer.gradient)
                 optimizer.step(learning_rate(recipe, (epoch - 1 + (step + 0.5) / steps) / recipe.epochs))
                 outputs.append(logits)
                 step += 1
             losses = functional.cross_entropy(torch.cat(outputs), targets, reduction="none").cpu()
-            if not losses.isfinite().all():
-                first = int((~losses.isfinite()).nonzero()[0]) // recipe.batch_size
-                _fail(recipe, epoch, step - len(outputs) + first + 1)
-            total += losses.double().sum().item()
+            loss = ranks.add(losses.double().sum()).item()
+            if not math.isfinite(loss):
+                wrong = torch.stack([~each.isfinite().all() for each in losses.split([*map(len, outputs)])])
+                first = int(ranks.add(wrong.int()).nonzero()[0])
+                raise ranks.told(_not_finite(recipe, epoch, step - len(outputs) + first + 1))
+            total += loss
             bar.update(len(outputs))
     return total / images
 
 
-def _fail(recipe: Recipe, epoch: int, step: int) -> None:
-    raise Failure(
+def _not_finite(recipe: Recipe, epoch: int, step: int) -> Failure:
+    return Failure(
         f"the loss is not finite in epoch {epoch}, step {step}; lower learning_rate ({recipe.learning_rate}), "
         "or look at warm_up and batch_size; no checkpoint was written"
     )

@@ -4,18 +4,20 @@
 
 Reads the training and validation images and the teacher's opinions; writes the checkpoint, the learning curve, the
 layer table and the metrics. It never opens the test images. Killed at any moment and started again, it goes on after
-its last whole epoch and ends with the same bytes.
+its last whole epoch and ends with the same bytes. With train.processes above 1 it lets torchrun start so many of it.
 """
 
 import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torchinfo
 
-from armdigits import device, paths, stage
+from armdigits import device, paths, ranks, stage
 from armdigits.checkpoint import read_opinions, weights_sha256, write_checkpoint
-from armdigits.dataset import read_provenance, read_split
+from armdigits.dataset import Split, read_provenance, read_split
+from armdigits.errors import BadInput
 from armdigits.files import write_bytes, write_csv, write_json
 from armdigits.model import NeuralNetwork
 from armdigits.parameters import Parameters
@@ -32,29 +34,59 @@ def read_distillation(parameters: Parameters) -> Distillation | None:
     return Distillation(opinions, recipe.teacher_weight, recipe.temperature)
 
 
-def main(parameters: Parameters) -> None:
-    """Train, print a line an epoch, and write everything at the end."""
+class Inputs(NamedTuple):
+    """What the training reads, and the fingerprint of its causes."""
+
+    data: Split
+    validation: Split
+    distillation: Distillation | None
+    causes: dict[str, str]
+
+
+def read_inputs(parameters: Parameters, processes: int) -> Inputs:
+    """Read everything; `processes` is how many there are."""
     recipe = parameters.train
-    torch.set_num_threads(recipe.threads)
-    torch.manual_seed(recipe.seed)
-    target = device.choose(recipe.device)
+    if recipe.processes != processes:
+        raise BadInput(
+            f"params.yaml: train.processes: expected {processes}, as torchrun has it, got {recipe.processes}"
+        )
     data, validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
     distillation = read_distillation(parameters)
-    network = NeuralNetwork(dropout=recipe.dropout).to(target)
-    layers = torchinfo.summary(network, input_size=(recipe.batch_size, 1, 28, 28), verbose=0)
-    print(layers)
-
     causes = fingerprint(
         Path(__file__),
         parameters=[recipe.model_dump(), parameters.augmentation.model_dump()],
         data=read_provenance(),
         opinions=distillation and weights_sha256({"opinions": distillation.opinions}),
     )
-    snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, causes)
-    history: list[Epoch] = []
-    for epoch in train(network, data, validation, recipe, parameters.augmentation, distillation, snapshots):
-        history.append(epoch)
-        print(epoch.line(recipe.epochs), flush=True)
+    return Inputs(data, validation, distillation, causes)
+
+
+def start(parameters: Parameters) -> bool:
+    """Start as many of this stage as params.yaml says, when it is more than one; returns whether it did."""
+    return ranks.start("stages.train", parameters.train.processes)
+
+
+def main(parameters: Parameters) -> None:
+    """Train, alone or as one of the ranks; rank 0 prints a line an epoch, and writes everything at the end."""
+    recipe = parameters.train
+    torch.set_num_threads(recipe.threads)
+    torch.manual_seed(recipe.seed)
+    target = device.choose(recipe.device)
+    with ranks.joined(target) as group:
+        data, validation, distillation, causes = group.same(lambda: read_inputs(parameters, group.count))
+        network = NeuralNetwork(dropout=recipe.dropout).to(target)
+        if group.is_first:
+            layers = torchinfo.summary(network, input_size=(recipe.batch_size, 1, 28, 28), verbose=0)
+            print(layers)
+
+        snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, causes) if group.is_first else None
+        history: list[Epoch] = []
+        fixed = (data, validation, recipe, parameters.augmentation, distillation, snapshots)
+        for epoch in train(network, *fixed, group):
+            history.append(epoch)
+            print(epoch.line(recipe.epochs), flush=True)
+    if not group.is_first:
+        return
 
     size = write_checkpoint(paths.MODEL, network, recipe)
     write_bytes(paths.LAYERS, f"{layers}\n".encode())
@@ -75,4 +107,4 @@ def main(parameters: Parameters) -> None:
 
 
 if __name__ == "__main__":
-    stage.run("train", main)
+    stage.run("train", main, start)

@@ -19,7 +19,7 @@ MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1)
 def recipe(**changes) -> Train:
     values = {
         "epochs": 2, "batch_size": 32, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0,
-        "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1, "threads": 1, "device": "cpu",
+        "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1, "threads": 1, "processes": 1, "device": "cpu",
     }  # fmt: skip
     return Train(**{**values, **changes})
 

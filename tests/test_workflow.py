@@ -1,4 +1,4 @@
-"""The workflow calls what exists here. zizmor and the schema of workflows are part of `make lint`."""
+"""The workflows call what exists here. zizmor and the schema of workflows are part of `make lint`."""
 
 import re
 
@@ -7,9 +7,9 @@ import yaml
 
 from tests.conftest import ROOT
 
-WORKFLOW = ROOT / ".github" / "workflows" / "pipeline.yml"
-JOBS = yaml.safe_load(WORKFLOW.read_text())["jobs"]
-STEPS = [step for job in JOBS.values() for step in job["steps"]]
+WORKFLOWS = ROOT / ".github" / "workflows"
+JOBS, SWEEP = (yaml.safe_load((WORKFLOWS / name).read_text())["jobs"] for name in ("pipeline.yml", "sweep.yml"))
+STEPS = [step for jobs in (JOBS, SWEEP) for job in jobs.values() for step in job["steps"]]
 
 
 def test_it_runs_on_arm_and_on_x86():
@@ -34,6 +34,13 @@ def test_every_command_is_a_verb_or_a_tool_of_this_project(command):
 
 
 def test_what_the_caches_hold_of_one_architecture_does_not_reach_the_other():
-    keys = {step["with"]["path"]: step["with"]["key"] for step in STEPS if "cache@" in step.get("uses", "")}
-    assert "${{ runner.arch }}" in keys[".dvc/cache"]
-    assert "armdigits/sources.py" in keys[".state/downloads"]
+    for steps in (JOBS["pipeline"]["steps"], SWEEP["experiment"]["steps"]):
+        keys = {step["with"]["path"]: step["with"]["key"] for step in steps if "cache@" in step.get("uses", "")}
+        assert "${{ runner.arch }}" in keys[".dvc/cache"]
+        assert "armdigits/sources.py" in keys[".state/downloads"]
+
+
+def test_a_sweep_hands_its_values_to_make_as_it_would_here():
+    job = SWEEP["experiment"]
+    assert job["env"]["SET"] == "train.seed=${{ matrix.seed }} train.learning_rate=${{ matrix.learning_rate }}"
+    assert "python -m tools.experiment $(SET)" in (ROOT / "Makefile").read_text()
