@@ -1,21 +1,25 @@
 """What the tests share: a project folder of their own, and one small pipeline that has really run."""
 
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
 
-from armdigits import paths
+from armdigits import paths, stage
 from armdigits.dataset import Split, write_dataset
 
 # The same examples every time, and no limit on the time of one: tests are deterministic, machines are not.
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("deterministic")
+torch.set_num_threads(1)  # pytest runs a process for each core
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("armdigits", "stages", "tools", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore")
@@ -23,10 +27,10 @@ SMALL = {  # values of params.yaml that make a pipeline on the embedded digits q
     "dataset.name": "digits",
     "dataset.validation": "200",
     "teach.epochs": "2",
-    "train.epochs": "4",
+    "train.epochs": "10",
     "evaluate.min_accuracy": "0.8",
-    "quantize.calibration_samples": "200",
-    "quantize.max_accuracy_drop": "0.05",
+    "quantize.calibration_samples": "1000",
+    "quantize.max_accuracy_drop": "0.02",
     "quantize.max_batch": "64",
     "benchmark.batch_sizes": "[1, 8]",
     "benchmark.rounds": "8",
@@ -78,6 +82,29 @@ def run_stage(project: Path, name: str, **environment: str) -> subprocess.Comple
     return run(project, sys.executable, "-m", f"stages.{name}", **environment)
 
 
+def run_stage_here(name: str) -> int:
+    """Run one stage in this process and the current folder; returns its exit code.
+
+    For tests of what a stage says and writes: a process of its own would import torch and the exporters anew.
+    """
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    handlers = [signal.getsignal(number) for number in numbers]
+    try:
+        stage.run(name, import_module(f"stages.{name}").main)
+    except SystemExit as ended:
+        return ended.code
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+    return 0
+
+
+def results(project: Path) -> dict[Path, bytes]:
+    """What lies in the folders in which the stages write: the bytes by the path."""
+    folders = (project / name for name in ("data", "models", "metrics"))
+    return {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, which is the current one during the test."""
@@ -85,13 +112,49 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """A process for each core, for all tests; files that are named run in this one, which starts sooner."""
+    return 0 if config.option.file_or_dir else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files in the order in which the processes take them.
+
+    First the one that needs the pipeline longest: its process makes the pipeline. Meanwhile the others have the
+    files that do not need it.
+    """
+    history = {item.path for item in items if "history" in item.fixturenames}
+    pipeline = {item.path for item in items if "pipeline" in item.fixturenames}
+    items.sort(key=lambda item: (item.path not in history, item.path in pipeline))
+
+
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which every stage has run once, alone, on the embedded digits. Tests must not change it."""
-    project = copy_project(tmp_path_factory.mktemp("pipeline") / "project")
-    for name in ("preflight", "download", "teach", "train", "evaluate", "quantize", "describe", "benchmark"):
-        done = run_stage(project, name)
-        assert done.returncode == 0, done.stderr
+def pipeline(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A project under Git and DVC, on the embedded digits, which `dvc repro` has run once. Tests must not change it.
+
+    What `dvc repro` printed lies beside it, in repro.txt. The processes of one pytest share the project: the first
+    that needs it makes it, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = base if worker_id == "master" else base.parent
+    project, printed = folder / "pipeline", folder / "repro.txt"
+    with (folder / "pipeline.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            shutil.rmtree(project, ignore_errors=True)  # of a process that failed
+            copy_project(project)
+            for command in (
+                ["git", "init", "-q", "-b", "main"],
+                ["git", "config", "user.name", "tester"],
+                ["git", "config", "user.email", "tester@example.invalid"],
+                ["dvc", "init", "-q"],
+                ["git", "add", "."],
+                ["git", "commit", "-q", "-m", "start"],
+                ["dvc", "repro"],
+            ):
+                done = run(project, *command)
+                assert done.returncode == 0, done.stdout + done.stderr
+            printed.write_text(done.stdout)
     return project
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from armdigits import files, programs
 from armdigits.errors import Failure
 from armdigits.model import NeuralNetwork
-from tests.conftest import run_stage
+from tests.conftest import results, run_stage_here
 
 needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount")
 
@@ -28,42 +28,38 @@ def run_with_limit(project: Path, name: str, size: int) -> subprocess.CompletedP
     return subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False)
 
 
-def files_of(project: Path) -> dict[Path, bytes]:
-    folders = ("data", "models", "metrics")
-    return {path: path.read_bytes() for folder in folders for path in (project / folder).iterdir()}
-
-
 @pytest.mark.parametrize(
     ("name", "size", "file"),
     [("download", 1000, "data/train.safetensors"), ("train", 300_000, ".state/train/epoch-00001-")],
 )
 def test_a_file_that_finds_no_room_is_told_in_one_line_and_changes_nothing(ran, name, size, file):
-    before = files_of(ran)
+    before = results(ran)
     done = run_with_limit(ran, name, size)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"{name}: {file}")
     assert line.endswith(": File too large; nothing was left half-written")
-    assert files_of(ran) == before
+    assert results(ran) == before
     assert not list(ran.glob(".state/train/*"))
-    assert run_stage(ran, name).returncode == 0
+    assert run_stage_here(name) == 0
 
 
 @needs_root
 @pytest.mark.parametrize(
     ("options", "reason"), [("size=16k", "No space left on device"), ("ro", "Read-only file system")]
 )
-def test_a_full_or_read_only_folder_is_told_in_one_line_and_holds_nothing(ran, options, reason):
+def test_a_full_or_read_only_folder_is_told_in_one_line_and_holds_nothing(ran, capsys, options, reason):
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", ran / "models"], check=True)
     try:
-        done = run_stage(ran, "teach")
+        code = run_stage_here("teach")
         left = list((ran / "models").iterdir())
     finally:
         subprocess.run(["umount", ran / "models"], check=True)
-    assert done.returncode == 1
-    assert done.stderr == f"teach: models/opinions.safetensors: {reason}; nothing was left half-written\n"
+    assert code == 1
+    message = f"teach: models/opinions.safetensors: {reason}; nothing was left half-written\n"
+    assert capsys.readouterr().err == message
     assert left == []
-    assert run_stage(ran, "teach").returncode == 0, "and when there is room, the training goes on"
+    assert run_stage_here("teach") == 0, "and when there is room, the training goes on"
 
 
 @needs_root

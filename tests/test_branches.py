@@ -2,25 +2,19 @@
 
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import copy_project, run, set_parameters
-
-IDENTITY = {
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "someone"), ("EMAIL", "someone@example.org"))
-}
+from tests.conftest import run, set_parameters
 
 
 def ask(project: Path, command: str) -> str:
     """Run a command, which must succeed, and return what it says."""
-    done = run(project, *command.split(), **IDENTITY)
+    done = run(project, *command.split())
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -42,17 +36,15 @@ def parameter(project: Path, section: str, key: str) -> object:
 class History:
     """A project with a remote in a folder, a branch `shorter` with fewer epochs, an experiment, a merge, a clone."""
 
-    def __init__(self, folder: Path) -> None:
-        self.project = project = copy_project(folder / "project")
-        ask(project, "git init --quiet --initial-branch main")
-        ask(project, "dvc init --quiet")
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        folder = project.parent
         ask(project, f"dvc remote add --default storage {folder / 'storage'}")
-        ask(project, "dvc repro")
         commit(project, "first")
         ask(project, "dvc push")
 
         ask(project, "git switch --quiet --create shorter")
-        set_parameters(project, {"train.epochs": "2"})
+        set_parameters(project, {"train.epochs": "4"})
         self.branch_run = ask(project, "dvc repro")
         commit(project, "shorter")
         self.unchanged = ask(project, "python -m tools.summary HEAD")
@@ -74,7 +66,7 @@ class History:
         set_parameters(project, {"evaluate.misclassified": "8"})
         ask(project, "dvc repro")
         commit(project, "fewer")
-        self.merge = run(project, "git", "merge", "shorter", **IDENTITY)
+        self.merge = run(project, "git", "merge", "shorter")
         (project / "dvc.lock").unlink()
         self.merge_run = ask(project, "dvc repro")
         commit(project, "merged")
@@ -87,8 +79,9 @@ class History:
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
-    return History(tmp_path_factory.mktemp("branches"))
+def history(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> History:
+    folder = tmp_path_factory.mktemp("branches")
+    return History(shutil.copytree(pipeline, folder / "project"))
 
 
 def test_on_a_branch_only_what_depends_on_the_change_runs(history):
@@ -96,7 +89,7 @@ def test_on_a_branch_only_what_depends_on_the_change_runs(history):
 
 
 def test_metrics_and_parameters_are_compared_with_main(history):
-    assert re.search(r"train\.epochs\s*\|\s*4\s*\|\s*2\b", history.params_diff)
+    assert re.search(r"train\.epochs\s*\|\s*10\s*\|\s*4\b", history.params_diff)
     for name in ("metrics/train.json", "metrics/evaluate.json", "metrics/quantize.json", "metrics/benchmark.json"):
         assert name in history.metrics_diff, "its metrics differ"
 
@@ -132,7 +125,7 @@ def test_a_conflict_in_the_lock_is_settled_by_a_run_that_computes_little(history
     assert history.merge.returncode != 0
     assert "CONFLICT" in history.merge.stdout and "dvc.lock" in history.merge.stdout
     assert computed(history.merge_run) == {"preflight", "evaluate", "benchmark"}
-    assert parameter(history.project, "train", "epochs") == 2
+    assert parameter(history.project, "train", "epochs") == 4
     assert parameter(history.project, "evaluate", "misclassified") == 8
     assert not any("<<<<<<<" in path.read_text() for path in (history.project / "metrics").glob("*.[jc]s*"))
 

@@ -22,7 +22,7 @@ def test_the_card_tells_what_lies_beside_it(ran):
         assert f"{len(content):,} | `{files.sha256(content)}`" in text
     accuracy = files.read_json(paths.QUANTIZE_METRICS, "quantize")["int8"]["accuracy"]
     assert f"| `int8.pte` | {accuracy:.2%} |" in text
-    assert "digits: 1,237 training and 200 validation images, 4 epochs" in text
+    assert "digits: 1,237 training and 200 validation images, 10 epochs" in text
     assert "1 to 64 images" in text
 
 

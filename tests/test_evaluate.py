@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from stages.evaluate import evaluate, misclassified
-from tests.conftest import run_stage, set_parameters, some_images
+from tests.conftest import run_stage_here, set_parameters, some_images
 
 
 def logits_for(predicted: list[int]) -> torch.Tensor:
@@ -43,13 +43,12 @@ def test_without_a_mistake_there_is_still_a_picture():
     assert Image.open(io.BytesIO(picture)).format == "PNG"
 
 
-def test_too_low_an_accuracy_fails_after_the_metrics_are_written(ran):
+def test_too_low_an_accuracy_fails_after_the_metrics_are_written(ran, capsys):
     set_parameters(ran, {"evaluate.min_accuracy": "1.0"})
     (ran / "metrics/evaluate.json").unlink()
-    done = run_stage(ran, "evaluate")
+    assert run_stage_here("evaluate") == 1
     accuracy = json.loads((ran / "metrics/evaluate.json").read_text())["accuracy"]
-    assert done.returncode == 1
-    assert done.stderr == f"evaluate: accuracy {accuracy:.4f} is below evaluate.min_accuracy (1.0)\n"
+    assert capsys.readouterr().err == f"evaluate: accuracy {accuracy:.4f} is below evaluate.min_accuracy (1.0)\n"
 
 
 def test_the_predictions_agree_with_the_accuracy(pipeline):

@@ -17,7 +17,7 @@ from armdigits import paths
 from armdigits.dataset import Split, read_split
 from armdigits.preprocessing import mnist_image
 from tests.conftest import ROOT, run
-from tools.predict import load, predict
+from tools.predict import load, main, predict
 
 SIZES = (28, 63, 224)
 
@@ -99,28 +99,28 @@ def test_every_picture_is_answered_and_every_failure_gets_a_line(pictures):
     ]
 
 
-def test_json_has_a_line_a_file_and_probabilities_that_sum_to_1(pictures):
-    done = predicted(pictures, "--json", "0.png", "blank.png", "1.png")
-    assert done.returncode == 2
-    first, blank, second = (json.loads(line) for line in done.stdout.splitlines())
+def test_json_has_a_line_a_file_and_probabilities_that_sum_to_1(pictures, capsys):
+    assert main(["--json", "0.png", "blank.png", "1.png"]) == 2
+    first, blank, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert blank == {"file": "blank.png", "error": "blank: no digit stands out from the paper"}
     for answer in (first, second):
         assert sum(answer["probabilities"]) == pytest.approx(1)
         assert answer["label"] == int(np.argmax(answer["probabilities"]))
 
 
-def test_standard_input_is_a_picture_too(pictures):
+def test_standard_input_is_a_picture_too(pictures, capsys):
     command = [sys.executable, "-m", "tools.predict", "--json", "-"]
     content = (pictures / "0.png").read_bytes()
     done = subprocess.run(command, cwd=pictures, input=content, capture_output=True, check=False, env=os.environ)
-    from_file = predicted(pictures, "--json", "0.png")
+    assert main(["--json", "0.png"]) == 0
     assert done.returncode == 0
-    assert json.loads(done.stdout) == {**json.loads(from_file.stdout), "file": "-"}
+    assert json.loads(done.stdout) == {**json.loads(capsys.readouterr().out), "file": "-"}
 
 
-def test_the_program_can_be_chosen(pictures):
-    int8, fp32 = (predicted(pictures, "--json", "--program", name, "0.png") for name in ("int8", "fp32"))
-    int8, fp32 = json.loads(int8.stdout)["probabilities"], json.loads(fp32.stdout)["probabilities"]
+def test_the_program_can_be_chosen(pictures, capsys):
+    for name in ("int8", "fp32"):
+        assert main(["--json", "--program", name, "0.png"]) == 0
+    int8, fp32 = (json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines())
     assert int8 != fp32
     assert int8 == pytest.approx(fp32, abs=0.1)
 

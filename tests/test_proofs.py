@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from armdigits import paths, programs
 from armdigits.dataset import Split
@@ -33,8 +34,13 @@ def network(pipeline) -> NeuralNetwork:
 
 
 @pytest.fixture(scope="module")
+def exported(network) -> ExportedProgram:
+    return programs.export(network, BATCH)
+
+
+@pytest.fixture(scope="module")
 def calibration(pipeline) -> Tensor:
-    return Split(**load_file(pipeline / paths.TRAIN_DATA)).pixels()[:200]
+    return Split(**load_file(pipeline / paths.TRAIN_DATA)).pixels()[:1000]
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +53,22 @@ def int8(pipeline) -> Contents:
     return read_back((pipeline / paths.INT8_PROGRAM).read_bytes(), "int8.pte")
 
 
+def lower_int8(exported: ExportedProgram, calibration: Tensor) -> bytes:
+    return programs.lower(programs.quantize(exported, calibration, BATCH))
+
+
+@pytest.fixture(scope="module")
+def noisy(exported) -> bytes:
+    """The int8 program of the network, calibrated on noise."""
+    return lower_int8(exported, some_images(200).pixels())
+
+
 def build_fp32(network: nn.Module) -> Contents:
     return read_back(programs.lower(programs.export(network, BATCH)), "fp32.pte")
 
 
 def build_int8(network: nn.Module, calibration: Tensor) -> Contents:
-    exported = programs.export(network, BATCH)
-    return read_back(programs.lower(programs.quantize(exported, calibration, BATCH)), "int8.pte")
+    return read_back(lower_int8(programs.export(network, BATCH), calibration), "int8.pte")
 
 
 def failed(proofs: list[Proof]) -> set[str]:
@@ -80,7 +95,7 @@ def test_dropout_that_is_kept_is_found(network, calibration, monkeypatch):
     )
 
 
-def test_a_layer_left_in_fp32_is_found(network, calibration, monkeypatch):
+def test_a_layer_left_in_fp32_is_found(network, exported, calibration, monkeypatch):
     with programs.quiet():
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
     whole = XNNPACKQuantizer.annotate
@@ -92,7 +107,8 @@ def test_a_layer_left_in_fp32_is_found(network, calibration, monkeypatch):
         return graph
 
     monkeypatch.setattr(XNNPACKQuantizer, "annotate", partly)
-    proofs = prove_int8(build_int8(network, calibration), network, calibration)
+    partial = read_back(lower_int8(exported, calibration), "int8.pte")
+    proofs = prove_int8(partial, network, calibration)
     assert {"nodes", "weight_types"} <= failed(proofs)
     assert next(str(proof) for proof in proofs if proof.name == "weight_types") == (
         "weight_types: expected int8, int8, int8, found int8, float32, int8"
@@ -121,13 +137,12 @@ def test_a_relu_that_stands_alone_is_found(network):
     assert failed(prove_fp32(build_fp32(broken), network)) == {"nodes"}
 
 
-def test_calibration_on_noise_is_found(network, calibration):
-    noise = some_images(200).pixels()
-    assert failed(prove_int8(build_int8(network, noise), network, calibration)) == {"activation_scales"}
+def test_calibration_on_noise_is_found(noisy, network, calibration):
+    assert failed(prove_int8(read_back(noisy, "int8.pte"), network, calibration)) == {"activation_scales"}
 
 
-def test_calibration_on_dim_images_is_found(network, calibration):
-    program = build_int8(network, calibration / 2)
+def test_calibration_on_dim_images_is_found(network, exported, calibration):
+    program = read_back(lower_int8(exported, calibration / 2), "int8.pte")
     assert failed(prove_int8(program, network, calibration)) == {"input_scale", "activation_scales"}
 
 
@@ -161,10 +176,10 @@ def test_damaged_bytes_are_one_clear_error(pipeline, damage):
         read_back(content, "int8.pte")
 
 
-def test_the_stage_writes_no_program_that_fails_a_proof(ran, monkeypatch):
-    kept, build = paths.INT8_PROGRAM.read_bytes(), quantize.build
-    noise = some_images(200).pixels()
-    monkeypatch.setattr(quantize, "build", lambda network, _, settings: build(network, noise, settings))
+def test_the_stage_writes_no_program_that_fails_a_proof(ran, noisy, monkeypatch):
+    kept = paths.INT8_PROGRAM.read_bytes()
+    built = {"fp32": paths.FP32_PROGRAM.read_bytes(), "int8": noisy}
+    monkeypatch.setattr(quantize, "build", lambda *_: built)
     with pytest.raises(GateFailed, match=r"^models/int8.pte: activation_scales: expected [^\n]*, found [^\n]*$"):
         quantize.main(load_parameters(paths.PARAMETERS))
     assert paths.INT8_PROGRAM.read_bytes() == kept

@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -125,13 +124,11 @@ def test_every_cause_of_other_bits_shows_in_the_fingerprint(folder, change, caus
     assert set(before) == {"parameters", "code", "versions", "instruction set", "threads"}
 
 
-@pytest.fixture(scope="module")
-def project(pipeline, tmp_path_factory) -> Path:
+@pytest.fixture
+def project(ran: Path) -> Path:
     """A project with data and a teacher, whose training takes a second or two."""
-    project = tmp_path_factory.mktemp("resume") / "project"
-    shutil.copytree(pipeline, project)
-    set_parameters(project, {"train.epochs": "15"})
-    return project
+    set_parameters(ran, {"train.epochs": "15"})
+    return ran
 
 
 def contents(project: Path) -> dict[str, bytes]:

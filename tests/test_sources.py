@@ -80,7 +80,7 @@ def server(tmp_path, monkeypatch):
     handler = partial(Handler, directory=str(tmp_path / "mirror"), faults=faults)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
         http.faults, http.folder = faults, tmp_path / "mirror"
-        threading.Thread(target=http.serve_forever, daemon=True).start()
+        threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         monkeypatch.setenv("DATA_MIRROR", f"http://127.0.0.1:{http.server_port}")
         monkeypatch.setattr(sources.torchvision_mnist.MNIST, "mirrors", ["https://127.0.0.1:1/"])
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -130,6 +130,7 @@ def test_a_server_that_stays_broken_is_named_with_the_others_and_the_ways_out(se
         (gzip.compress(b"something else"), "bytes)"),
         (b"", "(0 bytes)"),
     ],
+    ids=["page", "archive", "nothing"],
 )
 def test_other_bytes_are_refused_with_file_and_both_checksums(server, tmp_path, found, words):
     content = put_small(server.folder)
@@ -167,6 +168,7 @@ def test_a_damaged_download_is_fetched_again(server, tmp_path):
         (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])), r"expected an array \[10000\], found \[3\]"),
         (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 39, 16, *[3] * 10000])), "expected an array of SHA-256"),
     ],
+    ids=["text", "cut", "short", "count", "shape", "values"],
 )
 def test_an_array_that_is_not_the_published_one_is_refused(tmp_path, content, message):
     (tmp_path / NAMES[3]).write_bytes(content)

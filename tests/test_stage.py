@@ -1,4 +1,4 @@
-"""What every stage does around its work, on real processes."""
+"""What every stage does around its work, most of it on real processes."""
 
 import signal
 import subprocess
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import copy_project, run_stage, set_parameters
+from tests.conftest import copy_project, results, run_stage, run_stage_here, set_parameters
+from tests.test_pipeline import STAGES
 
 SLEEPER = """
 import time
@@ -17,8 +18,10 @@ stage.run("train", lambda parameters: (print("working", flush=True), time.sleep(
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return copy_project(tmp_path / "project")
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without data, which is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return copy_project(tmp_path)
 
 
 def start(project: Path) -> subprocess.Popen:
@@ -50,13 +53,14 @@ def test_a_signal_ends_the_stage_with_the_usual_exit_code(project, number):
     assert errors == f"train: ended by {number.name}\n"
 
 
-def test_bad_parameters_end_every_stage_before_it_works(project):
+@pytest.mark.parametrize("name", STAGES)
+def test_bad_parameters_end_every_stage_before_it_works(project, capsys, name):
     set_parameters(project, {"train.epochs": "0"})
-    for name in ("preflight", "download", "teach", "train", "evaluate", "quantize", "benchmark"):
-        done = run_stage(project, name)
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"{name}: params.yaml: train.epochs: expected a whole number of at least 1")
-        assert len(done.stderr.splitlines()) == 1
+    before = results(project)
+    assert run_stage_here(name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{name}: params.yaml: train.epochs: expected a whole number of at least 1")
+    assert results(project) == before
 
 
 @pytest.mark.parametrize(

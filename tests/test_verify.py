@@ -2,33 +2,18 @@
 
 import json
 import os
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from armdigits import paths
-from tests.conftest import copy_project, run
+from armdigits.errors import reported
+from tests.conftest import run
+from tools.verify import main
 
 HEAL = "verify: to heal it, run: "
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory) -> Path:
-    """A project under Git and DVC, run once. Tests must not change it."""
-    project = copy_project(tmp_path_factory.mktemp("verify") / "project")
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"]):
-        done = run(project, *command)
-        assert done.returncode == 0, done.stderr
-    return project
-
-
-@pytest.fixture
-def project(repository: Path, tmp_path: Path) -> Path:
-    """A copy for one test to change. Times are kept: DVC is as trusting there as in the original."""
-    shutil.copytree(repository, tmp_path / "project")
-    return tmp_path / "project"
 
 
 def flip(path: Path) -> None:
@@ -49,17 +34,27 @@ def cached(project: Path, path: Path) -> Path:
     return found
 
 
-def verify(project: Path) -> tuple[int, list[str]]:
-    done = run(project, "python", "-m", "tools.verify")
-    return done.returncode, (done.stdout + done.stderr).splitlines()
+@pytest.fixture
+def verify(ran: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[int, list[str]]]:
+    """Verify the project in this process, which has torch already: the exit code and the lines."""
+
+    def verify() -> tuple[int, list[str]]:
+        try:
+            with reported("verify"):
+                main()
+        except SystemExit as ended:
+            return ended.code, capsys.readouterr().err.splitlines()
+        return 0, capsys.readouterr().out.splitlines()
+
+    return verify
 
 
-def test_what_is_right_is_counted(project):
-    code, lines = verify(project)
-    assert code == 0
-    (line,) = lines
-    outs = sum(len(stage["outs"]) for stage in yaml.safe_load((project / "dvc.lock").read_text())["stages"].values())
-    objects = len(list(project.glob(".dvc/cache/files/md5/*/*")))
+def test_what_is_right_is_counted(ran):
+    done = run(ran, "python", "-m", "tools.verify")
+    assert done.returncode == 0
+    (line,) = (done.stdout + done.stderr).splitlines()
+    outs = sum(len(stage["outs"]) for stage in yaml.safe_load((ran / "dvc.lock").read_text())["stages"].values())
+    objects = len(list(ran.glob(".dvc/cache/files/md5/*/*")))
     assert line == f"verified: {outs} outs, {objects} objects in the cache, 7 links between the artefacts"
 
 
@@ -73,38 +68,38 @@ def test_what_is_right_is_counted(project):
         (paths.EVALUATE_METRICS, "workspace"),
     ],
 )
-def test_damage_that_dvc_does_not_see_is_told_and_the_named_command_heals_it(project, path, where):
-    before = {each: each.read_bytes() for each in project.glob("m*/*") if each.is_file()}
-    damaged = {"workspace": [project / path], "cache": [cached(project, path)]}
+def test_damage_that_dvc_does_not_see_is_told_and_the_named_command_heals_it(ran, verify, path, where):
+    before = {each: each.read_bytes() for each in ran.glob("m*/*") if each.is_file()}
+    damaged = {"workspace": [ran / path], "cache": [cached(ran, path)]}
     damaged["both"] = [*damaged["workspace"], *damaged["cache"]]
     for each in damaged[where]:
         flip(each)
-    code, (*reasons, heal) = verify(project)
+    code, (*reasons, heal) = verify()
     assert code == 1
     assert len(reasons) == len(damaged[where])
     for each in damaged[where]:
-        assert any(reason.startswith(f"verify: {each.relative_to(project)}: expected MD5 ") for reason in reasons)
+        assert any(reason.startswith(f"verify: {each.relative_to(ran)}: expected MD5 ") for reason in reasons)
     assert heal.startswith(HEAL)
-    done = run(project, "sh", "-c", heal.removeprefix(HEAL))
+    done = run(ran, "sh", "-c", heal.removeprefix(HEAL))
     assert done.returncode == 0, done.stderr
-    assert verify(project)[0] == 0
-    timings = {project / paths.BENCHMARK_METRICS, project / paths.LATENCY}
+    assert verify()[0] == 0
+    timings = {ran / paths.BENCHMARK_METRICS, ran / paths.LATENCY}
     assert all(each.read_bytes() == content for each, content in before.items() if each not in timings)
 
 
-def test_a_missing_file_is_told(project):
-    (project / paths.INT8_PROGRAM).unlink()
-    code, lines = verify(project)
+def test_a_missing_file_is_told(ran, verify):
+    (ran / paths.INT8_PROGRAM).unlink()
+    code, lines = verify()
     assert code == 1
     assert lines[0].startswith("verify: models/int8.pte: expected MD5 ")
     assert lines[0].endswith("found none (No such file or directory)")
 
 
-def test_artefacts_of_two_runs_are_told_even_when_the_lock_vouches_for_them(project):
-    record = project / paths.PROGRAMS
+def test_artefacts_of_two_runs_are_told_even_when_the_lock_vouches_for_them(ran, verify):
+    record = ran / paths.PROGRAMS
     record.write_text(json.dumps({**json.loads(record.read_text()), "weights_sha256": "0"}))
-    assert run(project, "dvc", "commit", "--force").returncode == 0
-    code, lines = verify(project)
+    assert run(ran, "dvc", "commit", "--force").returncode == 0
+    code, lines = verify()
     assert code == 2
     assert lines == [
         "verify: models/fp32.pte: made from another checkpoint than models/model.safetensors; "
@@ -121,10 +116,10 @@ def test_artefacts_of_two_runs_are_told_even_when_the_lock_vouches_for_them(proj
         ("!!python/object/apply:os.system [exit]", "not a lock file of DVC"),
     ],
 )
-def test_a_lock_that_is_none_is_told_in_one_line(project, content, message):
-    (project / "dvc.lock").unlink()
+def test_a_lock_that_is_none_is_told_in_one_line(ran, verify, content, message):
+    (ran / "dvc.lock").unlink()
     if content is not None:
-        (project / "dvc.lock").write_text(content)
-    code, (line,) = verify(project)
+        (ran / "dvc.lock").write_text(content)
+    code, (line,) = verify()
     assert code == 2
     assert line.startswith(f"verify: dvc.lock: {message}")
