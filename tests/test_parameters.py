@@ -50,6 +50,8 @@ def test_the_committed_file_is_valid(project):
         ("benchmark.batch_sizes", "[1, 4096]", "expected at most quantize.max_batch (1024), got 4096"),
         ("dataset.validation", "60000", "expected 10 to 59990 of the 60000 training images of mnist"),
         ("train.batch_size", "55001", "expected at most the 55000 images that are left to train on, got 55001"),
+        ("train.processes", "0", "expected a whole number of at least 1 and of at most 4096, got 0"),
+        ("train.processes", "33", "expected at most train.batch_size (32), an image for each, got 33"),
         ("quantize.calibration_samples", "60000", "expected at most the 55000 images that are left to train on"),
     ],
 )

@@ -63,8 +63,8 @@ with ranks.joined(torch.device("cpu")) as group:
     for number, case in enumerate(CASES):
         network = trained(case, group)
         save_file(dict(network.state_dict()), f"{sys.argv[1]}/{number}-{group.rank}.safetensors")
-    said = group.gather("rank " + "é" * group.rank)
-    print(json.dumps(said))
+    said, seeds = group.gather("rank " + "é" * group.rank), group.gather(str(torch.initial_seed()))
+    print(json.dumps([said, seeds]))
 """
 
 
@@ -97,7 +97,9 @@ def weights(request, tmp_path_factory) -> tuple[Path, int]:
     folder = tmp_path_factory.mktemp("weights")
     results = ended(start_ranks([ROOT] * request.param, "-c", TRAINER, str(folder)))
     assert [code for code, *_ in results] == [0] * request.param, results
-    assert all(json.loads(out) == ["rank ", "rank é", "rank éé"][: request.param] for _, out, _ in results)
+    for said, seeds in (json.loads(out) for _, out, _ in results):
+        assert said == ["rank ", "rank é", "rank éé"][: request.param]
+        assert len(set(seeds)) == request.param, "each rank draws its own dropout"
     return folder, request.param
 
 
