@@ -29,7 +29,7 @@ from torch import distributed as dist
 from armdigits import stage
 from armdigits.errors import BadInput, Failure
 
-TIMEOUT = timedelta(seconds=10)  # a rank that is silent for so long is gone; one whose process ends is missed at once
+TIMEOUT = timedelta(seconds=15)  # a rank that is silent for so long is gone; one whose process ends is missed at once
 RENDEZVOUS_S = 60  # how long torchrun waits for the other machines
 
 
@@ -152,7 +152,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if device.type == "mps":
         raise BadInput("params.yaml: train.processes: expected 1 on an mps device, which cannot add up over processes")
     if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:

@@ -99,6 +99,11 @@ def timed(network: nn.Module, data: Split, batch: int, steps: int, group: Ranks)
     raise AssertionError("an epoch has fewer steps")
 
 
+def milliseconds(seconds: float) -> str:
+    """With three digits that count."""
+    return f"{1000 * seconds:,.0f}" if seconds >= 0.1 else f"{1000 * seconds:.3g}"
+
+
 @dataclass
 class Row:
     """What was measured with one network and one number of images: a value a turn."""
@@ -120,8 +125,8 @@ class Row:
             f"{BATCH / statistics.median(self.two):,.0f}",
             f"{speed_up:.2f}",
             f"{speed_up / 2:.0%}".replace("%", " %"),
-            f"{1000 * statistics.median(self.alone):.3g}",
-            f"{1000 * statistics.median(self.exchange):.3g}",
+            milliseconds(statistics.median(self.alone)),
+            milliseconds(statistics.median(self.exchange)),
         ]
 
 
@@ -181,8 +186,8 @@ def paper_table(rows: list[Row]) -> list[list[str]]:
             cells = []
             for bandwidth, delay in LINKS.values():
                 compute, exchange = on_paper(row, count, bandwidth, delay)
-                cells += [f"{1000 * exchange:.3g}", f"{alone / (compute + exchange):.2g}"]
-            lines.append([f"{row.parameters / 1e6:.1f} M", str(count), f"{1000 * compute:.3g}", *cells])
+                cells += [milliseconds(exchange), f"{alone / (compute + exchange):.2g}"]
+            lines.append([f"{row.parameters / 1e6:.1f} M", str(count), milliseconds(compute), *cells])
     return lines
 
 

@@ -2,7 +2,11 @@
 
 import re
 
-from benchmarks import ablation, training
+import pytest
+
+from benchmarks import ablation, scaling, training
+from tests.conftest import ROOT
+from tests.test_ranks import ended, start_ranks
 
 
 def test_the_ablation_has_a_row_a_change_and_the_int8_program(ran, capsys):
@@ -28,3 +32,19 @@ def test_the_benchmark_of_training_prints_both_ratios_and_how_cost_grows(ran, ca
     for name in ("step loop over tutorial's loop", "recipe over tutorial's loop", "60 images, images/s"):
         assert re.search(rf"^{name} +[\d.,]+  \[[\d.,]+, [\d.,]+\]$", out, re.MULTILINE), name
     assert re.search(r"^slowest over fastest size: [01]\.\d\d$", out, re.MULTILINE)
+
+
+def test_the_benchmark_of_scaling_measures_two_processes_and_reckons_with_more():
+    few = "from benchmarks import scaling; scaling.main({1: 3, 2: 3}, (1000,), 1)"
+    (code, out, errors), (code_of_1, silence, _) = ended(start_ranks([ROOT, ROOT], "-c", few))
+    assert (code, code_of_1, silence) == (0, 0, ""), errors
+    measured, paper = out.split("On paper: ")
+    assert re.search(r"^\| 0\.1 M \| 1,000 \| [\d,]+ \| [\d,]+ \| [\d.]+ \| \d+ % \|", measured, re.MULTILINE)
+    assert [line.split(" | ")[1] for line in paper.splitlines() if line.startswith("| 0.")] == ["8", "64", "512"] * 2
+
+
+def test_on_paper_a_step_is_the_same_for_one_rank_and_the_link_is_paid_for_more():
+    """A step of 1 ms and 10 us an image, a gradient of 4 MB, 1 GB/s, 10 us a message."""
+    row = scaling.Row(1_000_000, 60_000, alone=[1e-3 + 32e-5], large=[1e-3 + 128e-5])
+    assert scaling.on_paper(row, 1, 1e9, 1e-5) == pytest.approx((6.12e-3, 0))
+    assert scaling.on_paper(row, 8, 1e9, 1e-5) == pytest.approx((1.64e-3, 7e-3 + 0.14e-3))

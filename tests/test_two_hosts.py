@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from armdigits.ranks import TIMEOUT
 from tests.conftest import copy_project, set_parameters
 from tests.test_ranks import AGAIN, OUTS, contents, ended, write_data
 
@@ -111,7 +112,8 @@ def test_a_cut_link_ends_both_and_when_it_is_back_they_go_on_to_the_same_bytes(h
         for number, (code, _, errors) in enumerate(ended(processes)):
             assert code == 1
             name = ("train", "train, rank 1")[number]
-            gone = name + r": another rank is gone or cannot be reached \(Timed out waiting 10000ms.*\); " + AGAIN
+            silence = f"Timed out waiting {TIMEOUT.seconds}000ms"
+            gone = name + rf": another rank is gone or cannot be reached \({silence}.*\); " + AGAIN
             assert re.fullmatch(gone, errors.strip()), errors
     assert not any((first.project / name).exists() for name in OUTS)
 
