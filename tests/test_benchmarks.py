@@ -5,11 +5,12 @@ import re
 import pytest
 
 from benchmarks import ablation, scaling, training
-from tests.conftest import ROOT
+from tests.conftest import ROOT, set_parameters
 from tests.test_ranks import ended, start_ranks
 
 
 def test_the_ablation_has_a_row_a_change_and_the_int8_program(ran, capsys):
+    set_parameters(ran, {"train.epochs": "1"})
     ablation.main(seeds=1)
     rows = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert rows[0] == "recipe"

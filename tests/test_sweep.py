@@ -30,10 +30,7 @@ class Sweep:
     def __init__(self, pipeline: Path, folder: Path) -> None:
         self.project = project = shutil.copytree(pipeline, folder / "project")
         shutil.rmtree(project / ".state")
-        ask(project, "git init --quiet --initial-branch main")
-        ask(project, "dvc init --quiet")
         ask(project, f"dvc remote add --default storage {folder / 'storage'}")
-        ask(project, "dvc commit --force")
         commit(project, "first")
         ask(project, "dvc push")
         ask(project, "dvc exp run --queue -S train.seed=1,2 -S train.epochs=2 evaluate")
