@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from armdigits import paths
 from armdigits.dataset import write_dataset
 from armdigits.model import NeuralNetwork
-from armdigits.ranks import ALONE, Ranks
+from armdigits.ranks import ALONE, Ranks, joined
 from armdigits.training import train
 from tests.conftest import ROOT, copy_project, run, run_stage, set_parameters, some_images
 from tests.test_training import MILD, OFF, opinions, recipe
@@ -89,6 +89,14 @@ def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
     """Exit code, output and errors of each."""
     outputs = [process.communicate(timeout=100) for process in processes]
     return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+
+
+def test_one_process_never_initialises_torchs_communication():
+    with joined(torch.device("cpu")) as group:
+        assert group is ALONE
+        trained(CASES[0], group)
+        assert group.gather("said") == ["said"]
+        assert not torch.distributed.is_initialized()
 
 
 @pytest.fixture(scope="module", params=[2, 3])

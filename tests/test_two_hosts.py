@@ -65,7 +65,7 @@ class Host:
         return subprocess.Popen(
             ["ip", "netns", "exec", self.space, sys.executable, *starter[:2], "--nnodes=2", *options, *starter[2:]],
             cwd=self.project,
-            env={**os.environ, "GLOO_SOCKET_IFNAME": self.device},
+            env={**os.environ, "GLOO_SOCKET_IFNAME": self.device, "TMPDIR": str(self.project)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
