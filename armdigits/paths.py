@@ -33,6 +33,7 @@ MISCLASSIFIED = Path("metrics/misclassified.png")
 # quantize
 FP32_PROGRAM = Path("models/fp32.pte")
 INT8_PROGRAM = Path("models/int8.pte")
+EMPTY_PROGRAM = Path("models/empty.pte")
 PROGRAMS = Path("models/programs.json")
 QUANTIZE_METRICS = Path("metrics/quantize.json")
 DISAGREEMENTS = Path("metrics/disagreements.csv")

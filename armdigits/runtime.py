@@ -112,6 +112,11 @@ def read_program(path: Path, weights_sha256: str) -> Program:
     Raises:
         BadInput: it is missing, damaged, or was made from another checkpoint.
     """
+    return Program(read_content(path, weights_sha256), path)
+
+
+def read_content(path: Path, weights_sha256: str) -> bytes:
+    """The bytes of such a program, which are what the record says. Raises as `read_program`."""
     record: dict[str, Any] = files.read_json(paths.PROGRAMS, "quantize")
     content = files.read_bytes(path, "quantize")
     expected = record.get("programs_sha256", {}).get(path.name)
@@ -120,7 +125,7 @@ def read_program(path: Path, weights_sha256: str) -> Program:
         raise BadInput(f"{path}: expected SHA-256 {expected} (from {paths.PROGRAMS}), found {found}; {AGAIN}")
     if record.get("weights_sha256") != weights_sha256:
         raise BadInput(f"{path}: made from another checkpoint than {paths.MODEL}; {AGAIN}")
-    return Program(content, path)
+    return content
 
 
 def _check_extent(content: bytes, name: str | Path) -> None:

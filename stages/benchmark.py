@@ -17,8 +17,7 @@ from armdigits.files import write_bytes, write_json
 from armdigits.model import NeuralNetwork
 from armdigits.parameters import Benchmark, Parameters
 from armdigits.pictures import latency_curves
-from armdigits.programs import empty
-from armdigits.runtime import Program, load, read_program, use_threads
+from armdigits.runtime import Program, load, read_content, read_program, use_threads
 from armdigits.timing import Call, Nanoseconds, ratio, summarise, time_interleaved
 
 FEWEST_CALLS = 8  # a block
@@ -33,12 +32,12 @@ RATIOS = {
 }
 
 
-def variants_of(network: NeuralNetwork, fp32: Program, int8: Program) -> dict[str, Call]:
+def variants_of(network: NeuralNetwork, fp32: Program, int8: Program, empty: bytes) -> dict[str, Call]:
     """What is timed: the call itself, which checks its images as little as eager mode does.
 
     `int8_checked` is the call with the checks that `Program` makes; `empty_call` is one in which nothing is computed.
     """
-    empty_call, _ = load(empty(int8.max_batch))
+    empty_call, _ = load(empty)
     return {
         "eager": network,
         "fp32": fp32.forward,
@@ -111,7 +110,7 @@ def main(parameters: Parameters) -> None:
     use_threads(settings.threads)
     network, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
     fp32, int8 = (read_program(path, weights_sha256) for path in (paths.FP32_PROGRAM, paths.INT8_PROGRAM))
-    variants = variants_of(network, fp32, int8)
+    variants = variants_of(network, fp32, int8, read_content(paths.EMPTY_PROGRAM, weights_sha256))
     pixels = read_split(paths.TEST_DATA).pixels()
     machine = {**host.identify(), **host.conditions(), "threads": settings.threads}
 

@@ -21,7 +21,7 @@ from armdigits.inspection import Contents, read_back
 from armdigits.model import NeuralNetwork
 from armdigits.parameters import Parameters, Quantize
 from armdigits.pictures import digits_grid
-from armdigits.programs import export, lower, quantize
+from armdigits.programs import empty, export, lower, quantize
 from armdigits.proofs import prove_fp32, prove_int8, table
 from armdigits.runtime import read_program, use_threads, write_programs
 from armdigits.scoring import accuracy, activations_of
@@ -76,7 +76,8 @@ def main(parameters: Parameters) -> None:
     if failed:
         write_json(paths.QUANTIZE_METRICS, metrics)
         raise GateFailed(*failed)
-    write_programs({PROGRAMS[name]: content for name, content in programs.items()}, weights_sha256)
+    written = {PROGRAMS[name]: content for name, content in programs.items()}
+    write_programs({**written, paths.EMPTY_PROGRAM: empty(settings.max_batch)}, weights_sha256)
 
     test = read_split(paths.TEST_DATA)
     logits = {name: read_program(path, weights_sha256).logits_of(test.pixels()) for name, path in PROGRAMS.items()}

@@ -48,7 +48,7 @@ OUTS = {
     "teach": [paths.OPINIONS, paths.TEACH_METRICS, paths.AUGMENTED],
     "train": [paths.MODEL, paths.LAYERS, paths.TRAIN_METRICS, paths.HISTORY],
     "evaluate": [paths.EVALUATE_METRICS, paths.PREDICTIONS, paths.MISCLASSIFIED],
-    "quantize": [paths.FP32_PROGRAM, paths.INT8_PROGRAM, paths.PROGRAMS, paths.QUANTIZE_METRICS],
+    "quantize": [paths.FP32_PROGRAM, paths.INT8_PROGRAM, paths.EMPTY_PROGRAM, paths.PROGRAMS, paths.QUANTIZE_METRICS],
     "describe": [paths.MODEL_CARD],
     "benchmark": [paths.BENCHMARK_METRICS, paths.LATENCY],
 }
@@ -61,6 +61,7 @@ READERS = {  # who reads an artefact, and which stage makes it
     paths.MODEL: ("evaluate", "train"),
     paths.FP32_PROGRAM: ("benchmark", "quantize"),
     paths.INT8_PROGRAM: ("benchmark", "quantize"),
+    paths.EMPTY_PROGRAM: ("benchmark", "quantize"),
     paths.PROGRAMS: ("benchmark", "quantize"),
 }
 # The system calls that change files; the names differ between processors, and `?` forgives an unknown one.

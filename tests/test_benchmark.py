@@ -3,9 +3,8 @@ import json
 import pytest
 import torch
 
-from armdigits import host
+from armdigits import host, paths
 from armdigits.errors import GateFailed
-from armdigits.programs import empty
 from armdigits.runtime import load
 from stages.benchmark import RATIOS, judge, table
 from tests.conftest import run_stage_here, set_parameters, some_images
@@ -30,10 +29,10 @@ def test_a_machine_that_is_noisy_is_one_whose_control_misses_1(pipeline):
         assert metrics[batch]["noisy"] is not (control["low"] <= 1 <= control["high"])
 
 
-def test_the_empty_call_has_the_shapes_of_the_program_and_computes_nothing():
-    forward, shape = load(empty(max_batch=4))
+def test_the_empty_program_takes_what_the_others_take_and_computes_nothing(pipeline):
+    forward, shape = load((pipeline / paths.EMPTY_PROGRAM).read_bytes())
     images = some_images(3).pixels()
-    assert shape == (4, 1, 28, 28)
+    assert shape == (64, 1, 28, 28)
     assert torch.equal(forward(images), images.flatten(1)[:, :10])
 
 

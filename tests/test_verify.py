@@ -55,7 +55,7 @@ def test_what_is_right_is_counted(ran):
     (line,) = (done.stdout + done.stderr).splitlines()
     outs = sum(len(stage["outs"]) for stage in yaml.safe_load((ran / "dvc.lock").read_text())["stages"].values())
     objects = len(list(ran.glob(".dvc/cache/files/md5/*/*")))
-    assert line == f"verified: {outs} outs, {objects} objects in the cache, 7 links between the artefacts"
+    assert line == f"verified: {outs} outs, {objects} objects in the cache, 8 links between the artefacts"
 
 
 @pytest.mark.parametrize(

@@ -77,16 +77,16 @@ def links_that_hold() -> int:
     # torch takes seconds to import, and a damaged file is told without it
     from armdigits.checkpoint import read_checkpoint, read_opinions
     from armdigits.dataset import read_split
-    from armdigits.runtime import read_program
+    from armdigits.runtime import read_content
 
     splits = (paths.TRAIN_DATA, paths.VALIDATION_DATA, paths.TEST_DATA)
-    programs = (paths.FP32_PROGRAM, paths.INT8_PROGRAM)
+    programs = (paths.FP32_PROGRAM, paths.INT8_PROGRAM, paths.EMPTY_PROGRAM)
     for path in splits:
         read_split(path)
     read_opinions(paths.OPINIONS)
     _, weights_sha256 = read_checkpoint(paths.MODEL)
     for path in programs:
-        read_program(path, weights_sha256)
+        read_content(path, weights_sha256)
     return len([*splits, paths.OPINIONS, paths.MODEL, *programs])
 
 
