@@ -113,8 +113,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """A process for each core and one more, since some tests wait; files that are named run in this one, sooner."""
-    return 0 if config.option.file_or_dir else (os.cpu_count() or 1) + 1
+    """A process for each core, for all tests; files that are named run in this one, which starts sooner."""
+    return 0 if config.option.file_or_dir else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
