@@ -38,7 +38,7 @@ benchmark: $(READY) ## measure again, on this machine
 test: $(READY) ## run the tests
 	@python -m pytest
 
-campaign: $(READY) ## kill, fault and corrupt the pipeline some 600 times and demand the same bytes (20 minutes)
+campaign: $(READY) ## kill, fault and corrupt the pipeline some 800 times and demand the same bytes (half an hour)
 	@python -m tests.campaign
 
 campaign-slice: $(READY) ## the same for a minute, on the stages that start quickly
