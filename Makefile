@@ -71,7 +71,7 @@ peers: $(READY) ## time other runtimes on the same network, beside the programs 
 	@python -m pip install --quiet -c constraints.txt -e '.[peers]'
 	@python -m benchmarks.runtimes
 
-ablation: $(READY) ## what each part of the recipe is worth, over 5 seeds (10 minutes)
+ablation: $(READY) ## what each part of the recipe is worth, over 5 seeds (5 minutes)
 	@python -m benchmarks.ablation
 
 bench-training: $(READY) ## time the training loop beside the tutorial's

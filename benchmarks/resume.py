@@ -34,7 +34,7 @@ SEED = 1
 
 def noise(count: int) -> Split:
     """Images of noise, which cost as much as digits: uint8 [count, 28, 28]."""
-    images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8)
+    images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(SEED))
     return Split(images, (torch.arange(count) % 10).to(torch.uint8))
 
 

@@ -22,16 +22,17 @@ from armdigits import host, ranks
 from armdigits.dataset import Split
 from armdigits.errors import reported
 from armdigits.model import NeuralNetwork
-from armdigits.parameters import Augmentation, Train
+from armdigits.parameters import Train
 from armdigits.ranks import ALONE, Ranks
 from armdigits.training import train
+from benchmarks.resume import noise
+from benchmarks.training import OFF
 
 BATCH, LARGE_BATCH = 32, 128  # images a step
 STEPS = {1: 1500, 5: 300, 19: 30, 62: 3}  # that are timed, by how many times wider the hidden layers are
 WARM_UP = 2  # steps
 IMAGES = (60_000, 600_000)
 TURNS = 3
-OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0)
 
 RANKS = (8, 64, 512)
 PAPER_BATCH = 512  # images a step, of all ranks together
@@ -79,12 +80,6 @@ def widened(factor: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), *layers)
 
 
-def noise(count: int) -> Split:
-    """Images of noise: uint8 [count, 28, 28]."""
-    images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return Split(images, (torch.arange(count) % 10).to(torch.uint8))
-
-
 def timed(network: nn.Module, data: Split, batch: int, steps: int, group: Ranks) -> Clock:
     """The clock after `steps` steps of the training loop, or as many as an epoch has."""
     recipe = Train(
@@ -130,6 +125,7 @@ class Row:
         ]
 
 
+PAPER_COLUMNS = ("all-reduce, ms", "speed-up")
 HEADER = [
     "parameters", "images", "1 process, images/s", "2 processes, images/s", "speed-up", "efficiency",
     "step of 1, ms", "all-reduce, ms",
@@ -189,9 +185,6 @@ def paper_table(rows: list[Row]) -> list[list[str]]:
                 cells += [milliseconds(exchange), f"{alone / (compute + exchange):.2g}"]
             lines.append([f"{row.parameters / 1e6:.1f} M", str(count), milliseconds(compute), *cells])
     return lines
-
-
-PAPER_COLUMNS = ("all-reduce, ms", "speed-up")
 
 
 def markdown(lines: list[list[str]]) -> str:
