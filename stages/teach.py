@@ -40,14 +40,14 @@ def distorted_digits(data: Split, ranges: Augmentation, seed: int) -> bytes:
 def opinions_of(teacher: Teacher, data: Split, ranges: Augmentation, recipe: Teach) -> torch.Tensor:
     """The teacher's logits for the images of `data`, float32 [N, 10]: the mean over distorted views of each."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    total = torch.zeros(len(data), CLASSES)
-    rows = torch.arange(len(data)).split(PIECE)
+    total = torch.zeros(len(data), CLASSES, device=data.images.device)
+    rows = torch.arange(len(data), device=data.images.device).split(PIECE)
     for _ in tqdm(range(recipe.views), desc="opinions", unit="view", disable=None, leave=False):
         for some in rows:
             pixels = data[some].pixels()
             if ranges.is_on():
                 pixels = augment(pixels, ranges, generator)
-            total[some] += logits_of(teacher, pixels).cpu()
+            total[some] += logits_of(teacher, pixels)
     return total / recipe.views
 
 
