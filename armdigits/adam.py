@@ -28,6 +28,7 @@ class Adam:
             "adam.square": torch.zeros_like(self._values),
             "adam.steps": torch.zeros((), device=self._values.device),
         }
+        self._one = torch.ones_like(self.state["adam.steps"])  # adding a tensor is three times as fast as adding 1
         parts = zip(parameters, self._values.split(sizes), self.gradient.split(sizes), strict=True)
         for parameter, value, gradient in parts:
             shape, strides = parameter.shape, parameter.stride()  # a convolution's weight may lie channels last
@@ -37,7 +38,7 @@ class Adam:
     def step(self, learning_rate: float) -> None:
         """Move the weights by what `gradient` says."""
         mean, square, steps = self.state.values()
-        steps += 1
+        steps += self._one
         torch._fused_adam_(
             [self._values], [self.gradient], [mean], [square], [], [steps],
             lr=learning_rate, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False,

@@ -66,23 +66,21 @@ class ByHand:
         linears = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
         # Each layer's tensors, looked up once: nn.Module's look-up takes longer than some of the arithmetic.
         self._weights = [linear.weight.detach() for linear in linears]
-        self._transposed = [weight.t() for weight in self._weights]
-        self._biases = [linear.bias.detach() for linear in linears]
+        *self._hidden, self._last = [(linear.bias.detach(), linear.weight.detach().t()) for linear in linears]
         self._gradients = [(linear.weight.grad, linear.bias.grad) for linear in linears]
         self._dropout = dropout
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `Backpropagation`."""
         output = pixels.flatten(1)
-        self._inputs = []  # of each layer
-        for transposed, bias in zip(self._transposed, self._biases, strict=True):
-            if self._inputs:
-                output.relu_()
-                if self._dropout:
-                    output = functional.dropout(output, self._dropout)
+        self._inputs = [output]  # of each layer
+        for bias, transposed in self._hidden:
+            output = torch.addmm(bias, output, transposed).relu_()
+            if self._dropout:
+                output = functional.dropout(output, self._dropout)
             self._inputs.append(output)
-            output = torch.addmm(bias, output, transposed)
-        return output
+        bias, transposed = self._last
+        return torch.addmm(bias, output, transposed)
 
     def backward(self, gradient: Tensor) -> None:
         """See `Backpropagation`."""

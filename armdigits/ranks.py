@@ -58,12 +58,12 @@ class Ranks:
         """Whether this is rank 0, which writes and prints."""
         return self.rank == 0
 
-    def share(self, batch: Tensor) -> Tensor:
-        """This rank's part of a batch [N, ...]: consecutive rows, of the first ranks one more where N is uneven.
+    def share(self, places: Tensor) -> Tensor:
+        """Whether the images at these places of a batch, int64 [N] from 0, are this rank's: bool [N].
 
-        The parts of all ranks are the whole batch, each row once. They are empty where N is smaller than the rank.
+        Each place is one rank's, and the ranks take turns: the first ones have one image more where it is uneven.
         """
-        return batch.tensor_split(self.count)[self.rank]
+        return places % self.count == self.rank
 
     def add(self, tensor: Tensor) -> Tensor:
         """Replace `tensor` by its sum over the ranks, which has the same bits on each.

@@ -6,10 +6,12 @@ of backpropagation; the loss itself is taken afterwards, of many steps at once. 
 seed and the epoch's number, and each generator belongs to one thread: the threads' pace does not change a bit.
 """
 
+import ctypes
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -50,12 +52,20 @@ class Distillation:
     temperature: float
 
 
-class Batch(NamedTuple):
-    """One rank's share of a batch: pixels float32 [N, 1, 28, 28], goals float32 [N, 10], and how many images it has."""
+class Piece(NamedTuple):
+    """This rank's images of some steps.
+
+    Attributes:
+        pixels, goals, labels: float32 [N, 1, 28, 28], float32 [N, 10] (see `_gradient`), int64 [N].
+        own: how many of the images each step has; their sum is N.
+        whole: how many the steps have with those of the other ranks, float32 [steps].
+    """
 
     pixels: Tensor
     goals: Tensor
-    whole: int
+    labels: Tensor
+    own: list[int]
+    whole: Tensor
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,7 @@ def train(
     Raises:
         Failure: the loss is not finite, or another rank is gone.
     """
+    _keep_freed_memory()
     device = next(network.parameters()).device
     goals = _goals(data, distillation).to(device)
     data, pixels, targets = data.to(device), validation.to(device).pixels(), validation.targets().to(device)
@@ -107,9 +118,11 @@ def train(
     state = {**network.state_dict(), **optimizer.state}
     curve = [Epoch(**record) for record in snapshots.restore(state)] if snapshots else []
     yield from curve
-    for epoch in range(ranks.follow(state, len(curve)) + 1, recipe.epochs + 1):
+    epochs = range(ranks.follow(state, len(curve)) + 1, recipe.epochs + 1)
+    each = (_pieces(data, goals, recipe, augmentation, epoch, ranks) for epoch in epochs)
+    pieces = _made_ahead(chain.from_iterable(each))
+    for epoch in epochs:
         torch.manual_seed(_seed(recipe.seed, epoch, DROPOUT + ranks.rank))
-        pieces = _pieces(data, goals, recipe, augmentation, epoch, ranks)
         loss = _one_epoch(network, optimizer, pieces, len(data), recipe, distillation, epoch, ranks)
         if not ranks.is_first:
             continue
@@ -133,6 +146,16 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     return recipe.learning_rate * (1 + math.cos(math.pi * (progress - recipe.warm_up) / (1 - recipe.warm_up))) / 2
 
 
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed, for the next piece, instead of asking the kernel for fresh pages each time.
+
+    These would hold up both threads (README, "How fast"). Other C libraries are left as they are.
+    """
+    if change := getattr(ctypes.CDLL(None), "mallopt", None):
+        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD (malloc.h)
+            change(option, 2**30)
+
+
 def _seed(seed: int, epoch: int, stream: int) -> int:
     """A seed of its own for each epoch and purpose. torch's CPU generator takes 32 bits of a seed, no more."""
     return int(np.random.SeedSequence((seed, epoch, stream)).generate_state(1)[0])
@@ -147,7 +170,7 @@ def _goals(data: Split, distillation: Distillation | None) -> Tensor:
     return weight * temperature * (distillation.opinions / temperature).softmax(1) + (1 - weight) * labels
 
 
-def _gradient(logits: Tensor, goals: Tensor, distillation: Distillation | None, images: int) -> Tensor:
+def _gradient(logits: Tensor, goals: Tensor, distillation: Distillation | None, images: Tensor) -> Tensor:
     """The gradient of the mean loss of a batch of `images` images at the logits of N of them, [N, 10].
 
     That of a cross-entropy is softmax(logits) - probabilities, and a factor 1 / T where the logits are softened.
@@ -163,61 +186,73 @@ def _gradient(logits: Tensor, goals: Tensor, distillation: Distillation | None, 
 
 def _pieces(
     data: Split, goals: Tensor, recipe: Recipe, augmentation: Augmentation, epoch: int, ranks: Ranks
-) -> Iterator[tuple[list[Batch], Tensor]]:
-    """An epoch's images in pieces of some thousand: this rank's share of each batch, and the targets of them all."""
+) -> Iterator[Piece]:
+    """An epoch's images in pieces of some thousand.
+
+    What this does in Python holds up the steps in the other thread: it loops over pieces, never over steps.
+    """
     generator = torch.Generator().manual_seed(_seed(recipe.seed, epoch, ORDER))
-    order = torch.randperm(len(data), generator=generator).to(data.images.device)
-    for rows in order.split(STEPS_AHEAD * recipe.batch_size):
-        batches = torch.arange(len(rows)).split(recipe.batch_size)
-        shares = [ranks.share(batch) for batch in batches]
-        own = torch.cat(shares)
-        numbers = draw(len(rows), generator)[:, own] if augmentation.is_on() else None
-        own = rows[own]
-        pixels = pixels_of(data.images.index_select(0, own))
-        if numbers is not None and len(own):
+    device = data.images.device
+    order, place = torch.randperm(len(data), generator=generator), torch.arange(len(data))
+    step, mine = place // recipe.batch_size, ranks.share(place % recipe.batch_size)
+    whole, own = step.bincount(), step[mine].bincount(minlength=int(step[-1]) + 1)
+    by_image, by_step = (order, mine), (own, whole.float().to(device))
+    pieces = [each.split(STEPS_AHEAD * recipe.batch_size) for each in by_image]
+    pieces += [each.split(STEPS_AHEAD) for each in by_step]
+    for rows, mine, own, whole in zip(*pieces, strict=True):
+        numbers = draw(len(rows), generator)[:, mine] if augmentation.is_on() else None
+        rows = rows[mine].to(device)
+        pixels = pixels_of(data.images.index_select(0, rows))
+        if numbers is not None and len(rows):
             pixels = distort(pixels, augmentation, numbers)
-        sizes = [len(share) for share in shares]
-        parts = zip(pixels.split(sizes), goals[own].split(sizes), map(len, batches), strict=True)
-        yield [Batch(*part) for part in parts], data.labels[own].long()
+        labels = data.labels.index_select(0, rows).long()
+        yield Piece(pixels, goals.index_select(0, rows), labels, own.tolist(), whole)
+
+
+def _made_ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The same pieces; while one is used, a second thread makes the next."""
+    with ThreadPoolExecutor(max_workers=1) as second:
+        coming = second.submit(next, pieces, None)
+        while (piece := coming.result()) is not None:
+            coming = second.submit(next, pieces, None)
+            yield piece
 
 
 def _one_epoch(
     network: nn.Module,
     optimizer: Adam,
-    pieces: Iterator[tuple[list[Batch], Tensor]],
+    pieces: Iterator[Piece],
     images: int,
     recipe: Recipe,
     distillation: Distillation | None,
     epoch: int,
     ranks: Ranks,
 ) -> float:
-    """Step through the pieces, the next one being made in the meantime; returns the mean loss of all `images`."""
+    """Step through the pieces of an epoch of `images` images; returns their mean loss."""
     layers = backpropagation(network.train())
     step, total = 0, 0.0
     steps = math.ceil(images / recipe.batch_size)
     with (
         torch.inference_mode(),  # no bookkeeping for autograd, which ByAutograd switches on for itself
-        ThreadPoolExecutor(max_workers=1) as ahead,
         tqdm(
             total=steps, desc=f"epoch {epoch}", unit="step", disable=None if ranks.is_first else True, leave=False
         ) as bar,
     ):
-        coming = ahead.submit(next, pieces, None)
-        while (piece := coming.result()) is not None:
-            coming = ahead.submit(next, pieces, None)
-            batches, targets = piece
+        while step < steps:
+            piece = next(pieces)
             outputs = []
-            for pixels, goals, whole in batches:
+            parts = piece.pixels.split(piece.own), piece.goals.split(piece.own), piece.whole.unbind()
+            for pixels, goals, whole in zip(*parts, strict=True):
                 logits = layers.forward(pixels)
                 layers.backward(_gradient(logits, goals, distillation, whole))
                 ranks.add(optimizer.gradient)
                 optimizer.step(learning_rate(recipe, (epoch - 1 + (step + 0.5) / steps) / recipe.epochs))
                 outputs.append(logits)
                 step += 1
-            losses = functional.cross_entropy(torch.cat(outputs), targets, reduction="none").cpu()
+            losses = functional.cross_entropy(torch.cat(outputs), piece.labels, reduction="none").cpu()
             loss = ranks.add(losses.double().sum()).item()
             if not math.isfinite(loss):
-                wrong = torch.stack([~each.isfinite().all() for each in losses.split([*map(len, outputs)])])
+                wrong = torch.stack([~each.isfinite().all() for each in losses.split(piece.own)])
                 first = int(ranks.add(wrong.int()).nonzero()[0])
                 raise ranks.told(_not_finite(recipe, epoch, step - len(outputs) + first + 1))
             total += loss

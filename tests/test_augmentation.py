@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.nn import functional
 
-from armdigits.augmentation import augment
+from armdigits.augmentation import _maps, augment, distort, draw
 from armdigits.parameters import Augmentation
 from armdigits.sources import digits
 
@@ -64,3 +65,11 @@ def test_a_quarter_turn_is_a_quarter_turn():
     elsewhere = turned[:, 0, 18:24, 4:10].mean((1, 2)).max(), turned[:, 0, 4:10, 18:24].mean((1, 2)).max()
     assert min(elsewhere) > 0.9
     assert turned[:, 0, 18:24, 18:24].mean((1, 2)).max() < 0.1, "none has turned by a half"
+
+
+def test_images_are_sampled_where_torchs_own_affine_grid_says(pixels):
+    many, ranges = pixels.repeat(21, 1, 1, 1), Augmentation(**MILD)
+    numbers = draw(len(many), torch.Generator().manual_seed(1))
+    grid = functional.affine_grid(_maps(numbers, ranges, 28).permute(2, 0, 1), list(many.shape), align_corners=False)
+    expected = functional.grid_sample(many, grid, align_corners=False)
+    torch.testing.assert_close(distort(many, ranges, numbers), expected, atol=1e-5, rtol=0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from armdigits import training
 from armdigits.errors import Failure
 from armdigits.model import NeuralNetwork
 from armdigits.parameters import Augmentation, Train
@@ -74,6 +75,14 @@ def test_every_image_counts_once_in_an_epoch_the_last_batch_too(batch_size):
     expected = functional.cross_entropy(network(images.pixels()), images.targets()).item()
     (epoch,) = train(network, images, some_images(20), options, OFF)
     assert abs(epoch.train_loss - expected) < 1e-6
+
+
+def test_the_pieces_in_which_the_images_are_made_do_not_change_a_bit(monkeypatch):
+    network, curve = trained()
+    monkeypatch.setattr(training, "STEPS_AHEAD", 2)
+    other, again = trained()
+    assert same(network, other)
+    assert [line.validation_loss for line in curve] == [line.validation_loss for line in again]
 
 
 def test_one_step_is_adams():
