@@ -30,7 +30,7 @@ from armdigits.ranks import ALONE, Ranks
 from armdigits.resume import Snapshots
 from armdigits.scoring import accuracy, cross_entropy, logits_of
 
-STEPS_AHEAD = 128  # steps whose images are made at a time: what the second thread's work costs in memory
+STEPS_AHEAD = 128  # steps whose images are made at a time: more take more memory, fewer hold up the steps more often
 ORDER, DROPOUT = range(2)  # streams of random numbers; DROPOUT is that of rank 0, and those of the others follow
 FIRST_RATE = 0.04  # of the one-cycle schedule, as a share of the peak
 
@@ -147,9 +147,9 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed, for the next piece, instead of asking the kernel for fresh pages each time.
+    """Have glibc keep what is freed, instead of returning it to the kernel and asking for it again, piece after piece.
 
-    These would hold up both threads (README, "How fast"). Other C libraries are left as they are.
+    Fresh pages hold up both threads: they made an epoch a tenth slower. Other C libraries are left as they are.
     """
     if change := getattr(ctypes.CDLL(None), "mallopt", None):
         for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD (malloc.h)
