@@ -1,6 +1,6 @@
 """A campaign against the promise that nothing is lost: kills, faults and damage, on real processes, in random order.
 
-    python -m tests.campaign                           (make campaign: all trials, a quarter of an hour or more)
+    python -m tests.campaign                           (make campaign: all trials, half an hour or more)
     python -m tests.campaign --seconds 90 --seed 2     (make campaign-slice: as many as fit, in the order of the seed)
 
 A trial is one of

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from armdigits import paths
-from armdigits.dataset import Split, read_split
+from armdigits.dataset import Split, read_provenance, read_split
 from armdigits.preprocessing import mnist_image
 from tests.conftest import ROOT, run
 from tools.predict import load, main, predict
@@ -61,7 +61,7 @@ def predicted(project: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 def the_data_are_mnists() -> bool:
     """By their own record: metrics/ come with every clone, whatever ran there."""
-    return paths.PROVENANCE.exists() and json.loads(paths.PROVENANCE.read_text())["name"] == "mnist"
+    return paths.PROVENANCE.exists() and read_provenance()["name"] == "mnist"
 
 
 def test_mnist_is_read_from_pictures_of_any_size(monkeypatch):

@@ -21,7 +21,7 @@ from armdigits.model import NeuralNetwork
 from armdigits.ranks import ALONE, Ranks, joined
 from armdigits.training import train
 from tests.conftest import ROOT, copy_project, run, run_stage, set_parameters, some_images
-from tests.test_training import MILD, OFF, opinions, recipe
+from tests.test_training import MILD, OFF, opinions, recipe, same_up_to_rounding
 
 OUTS = ("models/model.safetensors", "models/layers.txt", "metrics/train.json", "metrics/history.csv")
 AGAIN = "run again to go on after the last whole epoch"
@@ -114,13 +114,10 @@ def weights(request, tmp_path_factory) -> tuple[Path, int]:
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_several_ranks_train_what_one_process_trains_up_to_rounding(weights, number):
     folder, count = weights
-    expected = trained(CASES[number]).state_dict()
+    expected, found = trained(CASES[number]), NeuralNetwork(dropout=0.0)
     for rank in range(count):
-        found = load_file(folder / f"{number}-{rank}.safetensors")
-        away = torch.cat([(found[name] - tensor).abs().flatten() for name, tensor in expected.items()])
-        # A step is 1e-3. Adam magnifies the rounding of gradients near 0, on Arm for 3 % of the weights.
-        assert away.quantile(0.95) < 3e-5
-        assert away.max() < 1e-3
+        found.load_state_dict(load_file(folder / f"{number}-{rank}.safetensors"))
+        assert same_up_to_rounding(found, expected)
 
 
 @pytest.mark.parametrize("number", range(len(CASES)))

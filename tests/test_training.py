@@ -37,6 +37,13 @@ def opinions(weight: float = 0.9, temperature: float = 3.0) -> Distillation:
     return Distillation(3 * torch.randn(70, 10, generator=torch.Generator().manual_seed(5)), weight, temperature)
 
 
+def same_up_to_rounding(one: NeuralNetwork, other: NeuralNetwork) -> bool:
+    """After a few steps of 1e-3. Adam magnifies the rounding of gradients near 0, on Arm for 3 % of the weights."""
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    away = torch.cat([(a.detach() - b.detach()).abs().flatten() for a, b in pairs])
+    return bool(away.quantile(0.95) < 3e-5 and away.max() < 1e-3)
+
+
 def same(one: NeuralNetwork, other: NeuralNetwork) -> bool:
     return all(map(torch.equal, one.parameters(), other.parameters()))
 
@@ -97,10 +104,7 @@ def test_the_steps_are_those_of_a_plain_loop_with_autograd_and_torchs_adam():
             functional.cross_entropy(plain(images.pixels()[rows]), images.targets()[rows]).backward()
             optimizer.step()
     network, _ = trained(dropout=0.0)
-    away = torch.cat([(a - b).abs().flatten() for a, b in zip(network.parameters(), plain.parameters(), strict=True)])
-    # A step is 1e-3. Adam magnifies the rounding of gradients near 0, on Arm for 3 % of the weights.
-    assert away.quantile(0.95) < 3e-5
-    assert away.max() < 1e-3
+    assert same_up_to_rounding(network, plain)
 
 
 def test_one_step_is_adams():
