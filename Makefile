@@ -1,4 +1,5 @@
 # Verbs for people and for CI. Each sets the environment up first, once; `make help` lists them.
+# Everything else is a verb of the command `armdigits`: `.venv/bin/armdigits --help`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,13 +9,13 @@ READY := $(VENV)/.ready
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 # What `make summary` and `make plots` compare with.
 BASE ?= main
-# DVC starts the stages with the `python` that it finds first.
+# DVC starts the stages with the `python` that it finds first. The recipes name their programs by path, because make 3.81
+# (macOS) starts a simple command itself, with the PATH that make was started with.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro benchmark test lint format results report plots summary readme peers ablation bench-training \
-  bench-scaling sweep experiment experiments verify campaign campaign-slice \
-  mnist digits clean
+.PHONY: help setup repro test test-all lint report plots summary readme benchmark tutorial peers bench-training mnist \
+  digits clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,78 +26,58 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "setup: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --no-deps --retries 1 --extra-index-url $(CPU_INDEX) -c constraints.txt torch torchvision
-	python -m pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps --retries 1 --extra-index-url $(CPU_INDEX) -c constraints.txt torch torchvision
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-repro: $(READY) ## run the pipeline and show the results; falls back to the embedded digits, loudly, without a mirror
-	@python -m tools.reproduce
+repro: $(READY) ## run the pipeline and print the results; without a mirror of MNIST, on the embedded digits
+	@$(BIN)/armdigits reproduce
 
-benchmark: $(READY) ## measure again, on this machine
-	@dvc repro --force --single-item benchmark
+test: $(READY) ## run the tests, except the slow ones (two minutes)
+	@$(BIN)/python -m pytest
 
-test: $(READY) ## run the tests
-	@python -m pytest
+test-all: $(READY) ## run all tests, and a minute of the fault campaign
+	@$(BIN)/python -m pytest -m ""
+	@$(BIN)/python -m tests.campaign --seconds 60 --stages download teach train evaluate
 
-campaign: $(READY) ## kill, fault and corrupt the pipeline some 800 times and demand the same bytes (half an hour)
-	@python -m tests.campaign
+lint: $(READY) ## check style, types, workflows and Dependabot's configuration
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/zizmor --offline --quiet .github
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/pipeline.yml .github/workflows/sweep.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
-campaign-slice: $(READY) ## the same for a minute, on the stages that start quickly
-	@python -m tests.campaign --seconds 60 --stages download teach train evaluate
+report: $(READY) ## write report/index.html, a page that shows the last run
+	@$(BIN)/armdigits report
 
-lint: $(READY) ## check style, formatting and the workflows
-	@ruff check . && ruff format --check .
-	@zizmor --offline --quiet .github/workflows
-	@check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+plots: $(READY) ## write dvc_plots/index.html, DVC's page, against another commit: make plots BASE=main
+	@$(BIN)/dvc plots diff $(BASE)
 
-format: $(READY) ## put the code in shape
-	@ruff check --fix . && ruff format .
-
-results: $(READY) ## show the results table of the last run
-	@python -m tools.results
-
-report: $(READY) ## make report/index.html, a page that shows the last run
-	@python -m tools.report
-
-plots: $(READY) ## make dvc_plots/index.html, DVC's own page, against another commit: make plots BASE=main
-	@dvc plots diff $(BASE)
-
-summary: $(READY) ## show results and what changed against another commit, in Markdown: make summary BASE=main
-	@python -m tools.summary $(BASE)
+summary: $(READY) ## print results and changes against another commit, in Markdown: make summary BASE=main
+	@$(BIN)/armdigits summary $(BASE)
 
 readme: $(READY) ## put the results table of the last run into README.md
-	@python -m tools.results --readme
+	@$(BIN)/armdigits results --readme
+
+benchmark: $(READY) ## measure again, on this machine
+	@$(BIN)/dvc repro --force --single-item benchmark
+
+tutorial: $(READY) ## run the tutorial's recipe as an experiment, and print it beside this project's
+	@$(BIN)/armdigits tutorial
 
 peers: $(READY) ## time other runtimes on the same network, beside the programs of the last run
-	@python -m pip install --quiet -c constraints.txt -e '.[peers]'
-	@python -m benchmarks.runtimes
-
-ablation: $(READY) ## what each part of the recipe is worth, over 5 seeds (5 minutes)
-	@python -m benchmarks.ablation
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[peers]'
+	@$(BIN)/python -m benchmarks.runtimes
 
 bench-training: $(READY) ## time the training loop beside the tutorial's
-	@python -m benchmarks.training
-
-sweep: $(READY) ## show the experiments of this commit: a row a setting, mean and standard deviation over the seeds
-	@python -m tools.sweep
-
-experiment: $(READY) ## run one of a sweep, on any machine: make experiment SET="train.seed=2 train.learning_rate=0.002"
-	@python -m tools.experiment $(SET)
-
-experiments: $(READY) ## write what DVC knows of the experiments to experiments.json, for tools.sweep on another machine
-	@dvc exp show --json > experiments.json
-
-bench-scaling: $(READY) ## time 1 and 2 processes with networks of 0.1 to 100 million parameters (5 minutes)
-	@python -m benchmarks.scaling
-
-verify: $(READY) ## check every out, every object of DVC's cache and the digests that tie the artefacts together
-	@python -m tools.verify
+	@$(BIN)/python -m benchmarks.training
 
 mnist: $(READY) ## set params.yaml to MNIST
-	@python -m tools.select_dataset mnist
+	@$(BIN)/armdigits dataset mnist
 
 digits: $(READY) ## set params.yaml to scikit-learn's digits, which need no network
-	@python -m tools.select_dataset digits
+	@$(BIN)/armdigits dataset digits
 
 clean: ## remove the environment, the reports and the local state; data, models and DVC's cache stay
-	rm -rf $(VENV) .state report dvc_plots .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .state report dvc_plots .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

@@ -1,1 +1,1 @@
-"""Programs that compare recipes, loops and runtimes. No part of the pipeline; they write nothing but their report."""
+"""Programs that compare recipes, loops and runtimes. No part of the pipeline; they print a report and write nothing."""

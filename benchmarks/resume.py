@@ -1,14 +1,13 @@
-"""What resume and locking cost: epochs with and without a snapshot, in turns, in one process.
+"""What snapshots and the stage's lock cost: epochs with and without a snapshot, in turns, in one process.
 
     python -m benchmarks.resume
 
-Three trainings on as many images as MNIST has for it take turns, an epoch each, in random order: one without
-snapshots, one with, and one without again, which is the control: when the interval of its ratio does not hold 1.00,
-the machine was too noisy to say. Prints a table for people and, last, a line of JSON; writes nothing but snapshots in
-a temporary folder here, on the disk where a stage would write them.
+Three trainings on as many images as MNIST has take turns, an epoch each, in random order: one without snapshots, one
+with, and one without again, which is the control: where the interval of its ratio does not hold 1.00, the machine was
+too noisy for a result. Prints a summary for people and, last, a line of JSON. The snapshots lie in a temporary folder
+here, on the disk where a stage would write them.
 """
 
-import itertools
 import json
 import random
 import tempfile
@@ -18,70 +17,75 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from armdigits import host, paths, stage
-from armdigits.dataset import Split
-from armdigits.errors import reported
-from armdigits.model import NeuralNetwork
-from armdigits.parameters import load_parameters
-from armdigits.resume import Snapshots, fingerprint
-from armdigits.timing import ratio
-from armdigits.training import Distillation, train
+from armdigits.core import paths, stage
+from armdigits.core.errors import exit_on_failure
+from armdigits.core.parameters import load_parameters
+from armdigits.measure import host
+from armdigits.measure.timing import Nanoseconds, ratio
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.training.loop import train
+from armdigits.training.loss import Distillation
+from armdigits.training.snapshots import Snapshots, fingerprint
+from benchmarks.data import noise
 
 IMAGES, VALIDATION_IMAGES = 55_000, 5_000
 EPOCHS = 10
 SEED = 1
+LOCK = "benchmark-of-the-lock"
 
 
-def noise(count: int) -> Split:
-    """Images of noise, which cost as much as digits: uint8 [count, 28, 28]."""
-    images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(SEED))
-    return Split(images, (torch.arange(count) % 10).to(torch.uint8))
+def time_epochs(folder: Path) -> dict[str, Nanoseconds]:
+    """The durations of each training's epochs, int64 [EPOCHS, 1]; snapshots are written to `folder`."""
+    parameters = load_parameters(paths.PARAMETERS)
+    recipe = parameters.train.model_copy(update={"epochs": EPOCHS + 1})  # the first epoch is a warm-up
+    torch.set_num_threads(recipe.threads)
+    torch.manual_seed(SEED)
+    data = (noise(IMAGES), noise(VALIDATION_IMAGES))
+    distillation = Distillation(torch.randn(IMAGES, 10), recipe.teacher_weight, recipe.temperature)
+    kept = {"without": None, "with": Snapshots(folder, fingerprint(Path(__file__))), "without again": None}
+    trainings = {
+        name: train(NeuralNetwork(), *data, recipe, parameters.augmentation, distillation, snapshots)
+        for name, snapshots in kept.items()
+    }
+    times = {name: np.zeros((EPOCHS + 1, 1), np.int64) for name in trainings}
+    order = list(trainings)
+    shuffle = random.Random(SEED).shuffle  # noqa: S311 - an order, not a secret
+    for turn in range(EPOCHS + 1):
+        shuffle(order)
+        for name in order:
+            start = time.perf_counter_ns()
+            next(trainings[name])
+            times[name][turn] = time.perf_counter_ns() - start
+    return {name: durations[1:] for name, durations in times.items()}
+
+
+def time_lock() -> float:
+    """Microseconds to take the lock of a stage."""
+    start = time.perf_counter_ns()
+    with stage.only_one(LOCK):
+        lock_us = (time.perf_counter_ns() - start) / 1000
+    (paths.LOCKS / LOCK).unlink()
+    return lock_us
 
 
 def main() -> None:
     """Time the epochs, then the lock; print the ratios."""
-    parameters = load_parameters(paths.PARAMETERS)
-    settings = parameters.train.model_copy(update={"epochs": EPOCHS + 1})
-    torch.set_num_threads(settings.threads)
-    torch.manual_seed(SEED)
-    data, validation = noise(IMAGES), noise(VALIDATION_IMAGES)
     with tempfile.TemporaryDirectory(dir=".", prefix=".resume-") as folder:
-        snapshots = Snapshots(Path(folder, "train"), fingerprint(Path(__file__)))
-        kept = {"without": None, "with": snapshots, "without again": None}
-        distillation = Distillation(torch.randn(IMAGES, 10), settings.teacher_weight, settings.temperature)
-        fixed = (data, validation, settings, parameters.augmentation, distillation)
-        runs = {name: train(NeuralNetwork(), *fixed, each) for name, each in kept.items()}
-        times = {name: np.zeros((EPOCHS, 1), np.int64) for name in runs}
-        order = list(runs)
-        shuffle = random.Random(SEED).shuffle  # noqa: S311 - an order, not a secret
-        for turn in itertools.chain([None], range(EPOCHS)):  # the first epoch of each is its warm-up
-            shuffle(order)
-            for name in order:
-                start = time.perf_counter_ns()
-                next(runs[name])
-                if turn is not None:
-                    times[name][turn] = time.perf_counter_ns() - start
-        start = time.perf_counter_ns()
-        with stage.only_one("benchmark-of-the-lock"):
-            lock_us = (time.perf_counter_ns() - start) / 1000
-        (paths.LOCKS / "benchmark-of-the-lock").unlink()
-    results = {
+        times = time_epochs(Path(folder, "train"))
+    machine = {**host.identify(), **host.conditions()}
+    ratios = {
         "with_over_without": ratio(times["with"], times["without"], SEED),
         "control": ratio(times["without again"], times["without"], SEED),
-        "epoch_s": round(float(np.median(times["without"])) / 1e9, 3),
-        "lock_us": round(lock_us, 1),
-        "epochs": EPOCHS,
-        "images": IMAGES,
-        "threads": settings.threads,
-        "host": {**host.identify(), **host.conditions()},
     }
-    print("{cpu}, {cores} cores, load {load}, torch {torch}".format(**results["host"]))
-    for name in ("with_over_without", "control"):
-        print("{:<18} {ratio:.4f} [{low:.4f}, {high:.4f}]".format(name, **results[name]))
-    print(f"an epoch takes {results['epoch_s']} s, the lock {results['lock_us']} us once a run")
-    print(json.dumps(results))
+    epoch_s, lock_us = round(float(np.median(times["without"])) / 1e9, 3), round(time_lock(), 1)
+    print("{cpu}, {cores} cores, load {load}, torch {torch}".format(**machine))
+    for name, values in ratios.items():
+        print("{:<18} {ratio:.4f} [{low:.4f}, {high:.4f}]".format(name, **values))
+    print(f"an epoch takes {epoch_s} s; the lock takes {lock_us} us, once per run")
+    conditions = {"epochs": EPOCHS, "images": IMAGES, "threads": torch.get_num_threads(), "host": machine}
+    print(json.dumps({**ratios, "epoch_s": epoch_s, "lock_us": lock_us, **conditions}))
 
 
 if __name__ == "__main__":
-    with reported("resume"):
+    with exit_on_failure("resume"):
         main()

@@ -1,219 +1,175 @@
-"""What more processes bring: one and two on this machine, and on paper 8, 64 and 512 with a network between them.
+"""What more processes bring: one and two on this machine, and projected to 8, 64 and 512 with a network between them.
 
-    python -m benchmarks.scaling         (make bench-scaling; it needs no data)
+    python -m armdigits.training.launch --nproc-per-node 2 -m benchmarks.scaling         (5 minutes; it needs no data)
 
-The training loop of this project steps through noise, on networks of 0.1 to 100 million parameters: the hidden layers
-are widened, the first one is the project's own. Two ranks are started once; in each turn rank 0 steps alone while the
-other waits, then both step together on halves of the same batches. A ratio is taken within a turn. A wide network makes
-a few steps, not an epoch. The last table is a model and no measurement: the step of one process, measured with batches
-of two sizes, and a ring all-reduce (P. Patarasuk, X. Yuan, J. Parallel Distrib. Comput. 69, 2009), which sends
-2 (n - 1) / n of the gradient over each link in 2 (n - 1) messages. Prints, and writes nothing.
+The training loop takes steps on random images, with models of 0.1 to 100 million parameters: the hidden layers are
+widened. In each turn rank 0 takes its steps alone while the other rank waits, then both share the same batches. A
+ratio is taken within a turn. A wide model takes a few steps, not an epoch. The second table is calculated and not
+measured, see benchmarks/projection.py. Rank 0 prints; nothing is written.
 """
 
 import statistics
 import time
-from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from armdigits import host, ranks
-from armdigits.dataset import Split
-from armdigits.errors import reported
-from armdigits.model import NeuralNetwork
-from armdigits.parameters import Train
-from armdigits.ranks import ALONE, Ranks
-from armdigits.training import train
-from benchmarks.resume import noise
-from benchmarks.training import OFF
+from armdigits.core.errors import BadInput, exit_on_failure
+from armdigits.core.parameters import Train
+from armdigits.data.dataset import Split
+from armdigits.measure import host
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.report.tables import markdown
+from armdigits.training import processes
+from armdigits.training.fast_step import FastStep
+from armdigits.training.loop import train
+from armdigits.training.loss import Distillation
+from armdigits.training.processes import SINGLE, Group
+from benchmarks.data import NO_AUGMENTATION, noise
+from benchmarks.projection import PROJECTED_BATCH, Row, milliseconds, projection
 
 BATCH, LARGE_BATCH = 32, 128  # images a step
 STEPS = {1: 1500, 5: 300, 19: 30, 62: 3}  # that are timed, by how many times wider the hidden layers are
 WARM_UP = 2  # steps
 IMAGES = (60_000, 600_000)
 TURNS = 3
-
-RANKS = (8, 64, 512)
-PAPER_BATCH = 512  # images a step, of all ranks together
-LINKS = {"10 Gbit/s, 50 µs": (10e9 / 8, 50e-6), "100 Gbit/s, 5 µs": (100e9 / 8, 5e-6)}  # bytes a second, seconds
+COMMAND = "python -m armdigits.training.launch --nproc-per-node 2 -m benchmarks.scaling"
+HEADER = (
+    "parameters", "images", "1 process, images/s", "2 processes, images/s", "speed-up", "efficiency",
+    "step of 1, ms", "all-reduce, ms",
+)  # fmt: skip
 
 
 class Enough(Exception):
     """Ends a training."""
 
 
-class Clock(Ranks):
-    """Ranks that time the steps, and in each the exchange of the gradient, and end the training after enough."""
+class TimedGroup(Group):
+    """A group that times its all-reduces."""
 
-    def __init__(self, group: Ranks, steps: int) -> None:
-        super().__init__(group.rank, group.count)
-        self._steps = steps
-        self.ends: list[float] = []  # of the exchanges, in seconds
-        self.exchanges: list[float] = []  # seconds
+    def __init__(self, group: Group) -> None:
+        super().__init__(group.rank, group.world_size)
+        self.seconds: list[float] = []
 
-    def add(self, tensor: Tensor) -> Tensor:
-        """See `Ranks`; called once a step, with the gradient."""
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """See `Group`."""
         start = time.perf_counter()
-        super().add(tensor)
-        self.ends.append(time.perf_counter())
-        self.exchanges.append(self.ends[-1] - start)
-        if len(self.ends) > self._steps + WARM_UP:
-            raise Enough
+        super().all_reduce(tensor)
+        self.seconds.append(time.perf_counter() - start)
         return tensor
 
-    def step_s(self) -> float:
-        """Seconds a step, on average."""
-        return (self.ends[-1] - self.ends[WARM_UP]) / self._steps
 
-    def exchange_s(self) -> float:
-        """Seconds of the median exchange."""
-        return statistics.median(self.exchanges[WARM_UP:])
+class TimedStep(FastStep):
+    """A step that appends the time of its end to `ends`; it has one all-reduce, of the whole gradient."""
+
+    def __init__(
+        self, model: nn.Module, distillation: Distillation | None, group: Group, ends: list[float], steps: int
+    ) -> None:
+        """The training ends after `steps` steps."""
+        super().__init__(model, distillation, group)
+        self._ends, self._steps = ends, steps
+
+    def __call__(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, learning_rate: float) -> Tensor:
+        """See `Step`."""
+        logits = super().__call__(images, labels, teacher_logits, learning_rate)
+        self._ends.append(time.perf_counter())
+        if len(self._ends) == self._steps:
+            raise Enough
+        return logits
 
 
 def widened(factor: int) -> nn.Module:
-    """The network with hidden layers `factor` times as wide."""
+    """The model with hidden layers `factor` times as wide."""
     if factor == 1:
         return NeuralNetwork(dropout=0.0)
     first, second = 96 * factor, 256 * factor
-    layers = nn.Linear(784, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 10)
-    return nn.Sequential(nn.Flatten(), *layers)
+    hidden = nn.Linear(784, first), nn.ReLU(), nn.Identity(), nn.Linear(first, second), nn.ReLU(), nn.Identity()
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(second, 10))
 
 
-def timed(network: nn.Module, data: Split, batch: int, steps: int, group: Ranks) -> Clock:
-    """The clock after `steps` steps of the training loop, or as many as an epoch has."""
+def timed(model: nn.Module, data: Split, batch: int, steps: int, group: Group) -> tuple[float, float]:
+    """Seconds of the average step and of the median all-reduce, over `steps` steps, or as many as an epoch has."""
     recipe = Train(
         epochs=1, batch_size=batch, learning_rate=0.001, schedule="constant", warm_up=0, seed=1, threads=1,
-        dropout=0, teacher_weight=0, temperature=1, processes=group.count, device="cpu",
+        dropout=0, teacher_weight=0, temperature=1, processes=group.world_size, device="cpu",
     )  # fmt: skip
-    clock = Clock(group, min(steps, len(data) // batch - WARM_UP - 1))
+    steps = min(steps, len(data) // batch - WARM_UP - 1)
+    timed_group, ends = TimedGroup(group), list[float]()
+    make_step = partial(TimedStep, ends=ends, steps=WARM_UP + 1 + steps)
+    glance = data[torch.arange(10)]
     try:
-        list(train(network, data, data[torch.arange(10)], recipe, OFF, ranks=clock))
+        list(train(model, data, glance, recipe, NO_AUGMENTATION, group=timed_group, make_step=make_step))
     except Enough:
-        return clock
+        return (ends[-1] - ends[WARM_UP]) / steps, statistics.median(timed_group.seconds[WARM_UP:])
     raise AssertionError("an epoch has fewer steps")
 
 
-def milliseconds(seconds: float) -> str:
-    """With three digits that count."""
-    return f"{1000 * seconds:,.0f}" if seconds >= 0.1 else f"{1000 * seconds:.3g}"
+def cells(row: Row) -> list[str]:
+    """What was measured, as a line of the table."""
+    speed_up = statistics.median(one / two for one, two in zip(row.one, row.two, strict=True))
+    return [
+        f"{row.parameters / 1e6:.1f} M",
+        f"{row.images:,}",
+        f"{BATCH / statistics.median(row.one):,.0f}",
+        f"{BATCH / statistics.median(row.two):,.0f}",
+        f"{speed_up:.2f}",
+        f"{50 * speed_up:.0f} %",
+        milliseconds(statistics.median(row.one)),
+        milliseconds(statistics.median(row.all_reduce)),
+    ]
 
 
-@dataclass
-class Row:
-    """What was measured with one network and one number of images: a value a turn."""
-
-    parameters: int
-    images: int
-    alone: list[float] = field(default_factory=list)  # seconds a step
-    large: list[float] = field(default_factory=list)  # seconds a step of LARGE_BATCH images
-    two: list[float] = field(default_factory=list)  # seconds a step of two processes
-    exchange: list[float] = field(default_factory=list)  # seconds
-
-    def line(self) -> list[str]:
-        """Its cells in the table."""
-        speed_up = statistics.median(one / two for one, two in zip(self.alone, self.two, strict=True))
-        return [
-            f"{self.parameters / 1e6:.1f} M",
-            f"{self.images:,}",
-            f"{BATCH / statistics.median(self.alone):,.0f}",
-            f"{BATCH / statistics.median(self.two):,.0f}",
-            f"{speed_up:.2f}",
-            f"{speed_up / 2:.0%}".replace("%", " %"),
-            milliseconds(statistics.median(self.alone)),
-            milliseconds(statistics.median(self.exchange)),
-        ]
-
-
-PAPER_COLUMNS = ("all-reduce, ms", "speed-up")
-HEADER = [
-    "parameters", "images", "1 process, images/s", "2 processes, images/s", "speed-up", "efficiency",
-    "step of 1, ms", "all-reduce, ms",
-]  # fmt: skip
-
-
-def measure(group: Ranks, factors: dict[int, int], sizes: tuple[int, ...], turns: int) -> list[Row]:
-    """Let one and two processes take turns; rank 0 gets the rows."""
+def measure(group: Group, factors: dict[int, int], sizes: tuple[int, ...], turns: int) -> list[Row]:
+    """Let one process and two take turns; returns the rows, of which rank 0's are complete."""
     rows = []
     for images in sizes:
         data = noise(images)
         for factor, steps in factors.items():
-            network = widened(factor)
-            row = Row(sum(parameter.numel() for parameter in network.parameters()), images)
+            model = widened(factor)
+            row = Row(sum(parameter.numel() for parameter in model.parameters()), images)
             for _ in range(turns):
-                if group.is_first:
-                    row.alone.append(timed(network, data, BATCH, steps, ALONE).step_s())
-                    row.large.append(timed(network, data, LARGE_BATCH, steps, ALONE).step_s())
-                group.gather("your turn")
-                both = timed(network, data, BATCH, steps, group)
-                row.two.append(both.step_s())
-                row.exchange.append(both.exchange_s())
+                if group.rank == 0:
+                    row.one.append(timed(model, data, BATCH, steps, SINGLE)[0])
+                    row.one_large.append(timed(model, data, LARGE_BATCH, steps, SINGLE)[0])
+                group.all_reduce(torch.zeros(1))  # the other rank waits here
+                step_s, all_reduce_s = timed(model, data, BATCH, steps, group)
+                row.two.append(step_s)
+                row.all_reduce.append(all_reduce_s)
             rows.append(row)
     return rows
 
 
-def latency(group: Ranks, calls: int) -> float:
-    """Seconds of an all-reduce of one number."""
-    clock = Clock(group, calls + 1)
-    number = torch.zeros(1)
+def latency(group: Group, calls: int = 300) -> float:
+    """Seconds of the median all-reduce of one number."""
+    timed_group = TimedGroup(group)
     for _ in range(calls):
-        clock.add(number)
-    return clock.exchange_s()
-
-
-def on_paper(row: Row, count: int, bandwidth: float, delay: float) -> tuple[float, float]:
-    """Seconds that a rank computes and that it exchanges, in a step of PAPER_BATCH images of `count` ranks.
-
-    A step takes a time of its own (the optimizer, the calls) and a time for each image.
-    """
-    small, large = statistics.median(row.alone), statistics.median(row.large)
-    an_image = max(0.0, (large - small) / (LARGE_BATCH - BATCH))
-    compute = max(0.0, small - BATCH * an_image) + an_image * PAPER_BATCH / count
-    exchange = 2 * (count - 1) / count * 4 * row.parameters / bandwidth + 2 * (count - 1) * delay
-    return compute, exchange if count > 1 else 0.0
-
-
-def paper_table(rows: list[Row]) -> list[list[str]]:
-    """For each network and number of ranks: the times of a rank, and how much faster than one process it is."""
-    lines = [["parameters", "ranks", "compute, ms", *(f"{what} ({link})" for link in LINKS for what in PAPER_COLUMNS)]]
-    for row in rows:
-        alone, _ = on_paper(row, 1, 1, 0)
-        for count in RANKS:
-            cells = []
-            for bandwidth, delay in LINKS.values():
-                compute, exchange = on_paper(row, count, bandwidth, delay)
-                cells += [milliseconds(exchange), f"{alone / (compute + exchange):.2g}"]
-            lines.append([f"{row.parameters / 1e6:.1f} M", str(count), milliseconds(compute), *cells])
-    return lines
-
-
-def markdown(lines: list[list[str]]) -> str:
-    """A table of numbers; the first line is its header."""
-    header, *rest = lines
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---:"] * len(header), *rest])
+        timed_group.all_reduce(torch.zeros(1))
+    return statistics.median(timed_group.seconds)
 
 
 def main(factors: dict[int, int] = STEPS, sizes: tuple[int, ...] = IMAGES, turns: int = TURNS) -> None:
-    """Start two ranks, or be one of them; rank 0 prints the tables."""
+    """Measure with two ranks; rank 0 prints the tables."""
+    if processes.world_size() != 2:
+        raise BadInput(f"expected 2 processes; run: {COMMAND}")
     torch.set_num_threads(1)
-    ranks.TIMEOUT = timedelta(minutes=10)  # the second rank waits while the first one measures
-    with ranks.joined(torch.device("cpu")) as group:
+    processes.TIMEOUT = timedelta(minutes=10)  # the second rank waits while the first one measures
+    with processes.join(torch.device("cpu")) as group:
         rows = measure(group, factors, sizes, turns)
-        delay = latency(group, 300)
-    if not group.is_first:
+        all_reduce_s = latency(group)
+    if group.rank != 0:
         return
     machine = {**host.identify(), **host.conditions()}
     print("{cpu} ({arch}), {cores} cores, load {load}, torch {torch}, Python {python}".format(**machine))
-    print(
-        f"batches of {BATCH}, 1 thread a process, gloo over loopback, median of {turns} turns; efficiency: speed-up / 2"
-    )
-    print(f"an all-reduce of one number takes {1e6 * delay:.0f} µs\n")
-    print(markdown([HEADER, *(row.line() for row in rows)]))
-    print(f"\nOn paper: batches of {PAPER_BATCH} images for all ranks together; speed-up over one process\n")
-    print(markdown(paper_table([row for row in rows if row.images == sizes[0]])))
+    print(f"batches of {BATCH}, 1 thread per process, gloo over loopback, median of {turns} turns")
+    print(f"an all-reduce of one number takes {1e6 * all_reduce_s:.0f} µs; efficiency is speed-up / 2\n")
+    print(markdown(HEADER, map(cells, rows), left=0))
+    print(f"\nProjected: batches of {PROJECTED_BATCH} images for all ranks together; speed-up over one process\n")
+    smallest = [row for row in rows if row.images == sizes[0]]
+    print(markdown(*projection(smallest, BATCH, LARGE_BATCH), left=0))
 
 
 if __name__ == "__main__":
-    with reported("scaling benchmark"):
-        if not ranks.start("benchmarks.scaling", 2):
-            main()
+    with exit_on_failure("scaling"):
+        main()

@@ -1,43 +1,47 @@
-"""How fast training is beside the tutorial's loop, and how its cost grows with the data.
+"""How fast training is beside the loop of PyTorch's quickstart, and how its cost grows with the data.
 
     python -m benchmarks.training        (make bench-training; run `make repro` first)
 
-The tutorial's loop reads one image at a time through PIL and a DataLoader, as PyTorch's quickstart does. The others
-are this project's: the bare step loop (forward, backward, Adam, no distortions, no teacher), and the recipe in
-params.yaml with all that belongs to it, validation included, for some epochs. They take turns in one process on the
-same images, each with the number of threads that it likes best (the tutorial's loop: the faster of one and of as many
-as there are cores, in each turn); a ratio is taken within a turn. Prints, and writes nothing.
+The quickstart's loop reads one image at a time through PIL and a DataLoader. The others are this project's: the step
+loop (forward, backward, Adam; no augmentation, no teacher) with the fast step and with the plain one, and the recipe
+of params.yaml with all that belongs to it, validation included, for some epochs. They take turns in one process, each
+with the number of threads that suits it best (the quickstart's loop: the faster of one and one per core, in each turn);
+a ratio is taken within a turn. Prints, and writes nothing.
 """
 
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from armdigits import host, paths
-from armdigits.dataset import Split, read_split
-from armdigits.errors import reported
-from armdigits.model import NeuralNetwork
-from armdigits.parameters import Augmentation, Train, load_parameters
-from armdigits.torchvision_import import ToTensor
-from armdigits.training import train
+from armdigits.core import paths
+from armdigits.core.errors import exit_on_failure
+from armdigits.core.parameters import Parameters, load_parameters
+from armdigits.data.dataset import Split, read_split
+from armdigits.data.torchvision_import import ToTensor
+from armdigits.measure import host
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.training.fast_step import FastStep
+from armdigits.training.loop import train
+from armdigits.training.step import PlainStep
+from benchmarks.data import NO_AUGMENTATION
 from stages.train import read_distillation
 
 TURNS = 15
-TUTORIAL_IMAGES = 6400  # a turn; the loop's rate does not depend on it
-RECIPE_EPOCHS = 3  # a turn; what happens once is shared by ten in the pipeline
+QUICKSTART_IMAGES = 6400  # per turn; the loop's rate does not depend on it
+RECIPE_EPOCHS = 3  # per turn; the pipeline's ten share what happens once
 SIZES = {6_000: 10, 60_000: 1, 600_000: 1}  # images: epochs
-OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0)
+QUICKSTART, STEP_LOOP, PLAIN, RECIPE = "quickstart's loop", "step loop", "step loop, plain step", "recipe"
 
 
-class OneByOne(Dataset):
-    """The images as torchvision hands them out: a PIL image, then a tensor, for each index."""
+class OneByOne(Dataset[tuple[Tensor, int]]):
+    """The images as torchvision's data sets return them: a PIL image, then a tensor, for each index."""
 
     def __init__(self, split: Split) -> None:
         self.split = split
@@ -45,84 +49,110 @@ class OneByOne(Dataset):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return ToTensor()(Image.fromarray(self.split.images[index].numpy())), int(self.split.labels[index])
 
 
-def tutorial(split: Split) -> None:
+def quickstart(data: Split) -> None:
     """One epoch as in https://docs.pytorch.org/tutorials/beginner/basics/quickstart_tutorial.html, with Adam."""
-    network, loss_of = NeuralNetwork().train(), nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
-    for images, labels in DataLoader(OneByOne(split), batch_size=32, shuffle=True):
-        loss = loss_of(network(images), labels)
+    model, loss_fn = NeuralNetwork().train(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    for images, labels in DataLoader(OneByOne(data), batch_size=32, shuffle=True):
+        loss = loss_fn(model(images), labels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         loss.item()
 
 
+class Loops:
+    """This project's loops; each call trains a new model."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        self.data, self.validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
+        self.distillation = read_distillation(parameters)
+
+    def model(self) -> NeuralNetwork:
+        """A new model."""
+        return NeuralNetwork(dropout=self.parameters.train.dropout)
+
+    def steps(self, data: Split, epochs: int = 1, make_step: type[FastStep | PlainStep] = FastStep) -> None:
+        """Forward, backward and Adam."""
+        recipe = self.parameters.train.model_copy(update={"epochs": epochs})
+        glance = self.validation[torch.arange(10)]
+        list(train(self.model(), data, glance, recipe, NO_AUGMENTATION, make_step=make_step))
+
+    def recipe(self) -> None:
+        """Everything that the train stage does, but for fewer epochs."""
+        recipe = self.parameters.train.model_copy(update={"epochs": RECIPE_EPOCHS})
+        data = (self.data, self.validation)
+        list(train(self.model(), *data, recipe, self.parameters.augmentation, self.distillation))
+
+
 def rate(work: Callable[[], None], images: int, threads: int) -> float:
-    """Images a second of `work`, which handles `images` of them."""
+    """Images per second of `work`, which handles `images` of them."""
     torch.set_num_threads(threads)
     start = time.perf_counter()
     work()
     return images / (time.perf_counter() - start)
 
 
-def bare(recipe: Train, epochs: int) -> Train:
-    """The recipe with a teacher's weight of 0, for some epochs."""
-    return recipe.model_copy(update={"teacher_weight": 0.0, "epochs": epochs})
+def take_turns(loops: Loops, cores: int) -> dict[str, list[float]]:
+    """The images per second of each loop, in each turn."""
+    data, threads = loops.data, loops.parameters.train.threads
+    few = data[torch.arange(QUICKSTART_IMAGES) % len(data)]
+    rates: dict[str, list[float]] = {QUICKSTART: [], STEP_LOOP: [], PLAIN: [], RECIPE: []}
+    for _ in tqdm(range(TURNS), desc="turns", disable=None, leave=False):
+        rates[QUICKSTART].append(max(rate(lambda: quickstart(few), len(few), count) for count in {1, cores}))
+        rates[STEP_LOOP].append(rate(lambda: loops.steps(data), len(data), threads))
+        rates[PLAIN].append(rate(lambda: loops.steps(data, make_step=PlainStep), len(data), threads))
+        rates[RECIPE].append(rate(loops.recipe, len(data) * RECIPE_EPOCHS, threads))
+    return rates
 
 
-def show(name: str, values: list[float], form: str = ",.0f") -> str:
-    """A line with median, smallest and largest."""
+def grow(loops: Loops) -> dict[int, list[float]]:
+    """The images per second of the step loop by the number of images, three times each."""
+    rates: dict[int, list[float]] = {size: [] for size in SIZES}
+    for _ in tqdm(range(3), desc="sizes", disable=None, leave=False):
+        for size, epochs in SIZES.items():
+            repeated = loops.data[torch.arange(size) % len(loops.data)]
+
+            def work(split: Split = repeated, epochs: int = epochs) -> None:
+                loops.steps(split, epochs)
+
+            rates[size].append(rate(work, size * epochs, loops.parameters.train.threads))
+    return rates
+
+
+def line(name: str, values: Iterable[float], form: str = ",.0f") -> str:
+    """A name with median, smallest and largest value."""
+    values = list(values)
     return f"{name:<52} {statistics.median(values):{form}}  [{min(values):{form}}, {max(values):{form}}]"
 
 
 def main() -> None:
     """Take turns, then grow; print the report."""
-    parameters = load_parameters(paths.PARAMETERS)
-    recipe, cores = parameters.train, os.cpu_count() or 1
-    data, validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
-    few, glance = data[torch.arange(TUTORIAL_IMAGES) % len(data)], validation[torch.arange(10)]
-    distillation = read_distillation(parameters)
-
-    def steps(split: Split, epochs: int = 1) -> None:
-        list(train(NeuralNetwork(dropout=recipe.dropout), split, glance, bare(recipe, epochs), OFF))
-
-    def everything() -> None:
-        some_epochs = recipe.model_copy(update={"epochs": RECIPE_EPOCHS})
-        network = NeuralNetwork(dropout=recipe.dropout)
-        list(train(network, data, validation, some_epochs, parameters.augmentation, distillation))
-
-    rates: dict[str, list[float]] = {"tutorial's loop": [], "step loop": [], "recipe": []}
-    for _ in tqdm(range(TURNS), desc="turns", disable=None, leave=False):
-        rates["tutorial's loop"].append(max(rate(lambda: tutorial(few), len(few), threads) for threads in {1, cores}))
-        rates["step loop"].append(rate(lambda: steps(data), len(data), recipe.threads))
-        rates["recipe"].append(rate(everything, len(data) * RECIPE_EPOCHS, recipe.threads))
-
-    machine = host.identify()
-    print(f"{machine['cpu']} ({machine['arch']}), {cores} cores, torch {machine['torch']}, Python {machine['python']}")
-    print(f"threads: tutorial's loop 1 or {cores}, the others {recipe.threads} and one that makes the images")
+    loops, cores = Loops(load_parameters(paths.PARAMETERS)), os.cpu_count() or 1
+    rates = take_turns(loops, cores)
+    machine, threads = host.identify(), loops.parameters.train.threads
+    print("{cpu} ({arch}), {cores} cores, torch {torch}, Python {python}".format(**machine))
+    print(f"threads: {QUICKSTART} 1 or {cores}, the others {threads}, and one more that makes the images")
     print(f"median [smallest, largest] of {TURNS} turns\n")
     for name, values in rates.items():
-        print(show(f"{name}, images/s", values))
-    for name in ("step loop", "recipe"):
-        ratios = [mine / theirs for mine, theirs in zip(rates[name], rates["tutorial's loop"], strict=True)]
-        print(show(f"{name} over tutorial's loop", ratios, ".1f"))
+        print(line(f"{name}, images/s", values))
+    for name in list(rates)[1:]:
+        ratios = [ours / theirs for ours, theirs in zip(rates[name], rates[QUICKSTART], strict=True)]
+        print(line(f"{name} over {QUICKSTART}", ratios, ".1f"))
 
-    print("\nhow cost grows: the step loop on the same images, repeated")
-    grown: dict[int, list[float]] = {size: [] for size in SIZES}
-    for _ in tqdm(range(3), desc="sizes", disable=None, leave=False):
-        for size, epochs in SIZES.items():
-            split = data[torch.arange(size) % len(data)]
-            grown[size].append(rate(lambda s=split, e=epochs: steps(s, e), size * epochs, recipe.threads))
+    print("\nhow cost grows: the step loop on the training images, repeated")
+    grown = grow(loops)
     for size, values in grown.items():
-        print(show(f"{size:,} images, images/s", values))
+        print(line(f"{size:,} images, images/s", values))
     medians = [statistics.median(values) for values in grown.values()]
     print(f"slowest over fastest size: {min(medians) / max(medians):.2f}")
 
 
 if __name__ == "__main__":
-    with reported("training benchmark"):
+    with exit_on_failure("training benchmark"):
         main()

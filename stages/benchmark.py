@@ -1,27 +1,35 @@
-"""Time the network in eager mode, the fp32 program and the int8 program on this machine.
+"""Time the model in eager mode, the fp32 program and the int8 program on this machine.
 
-    python -m stages.benchmark       (dvc repro benchmark)
+    dvc repro benchmark
+    python -m stages.benchmark
 
-Reads the checkpoint, the programs and the test images; writes metrics/benchmark.json and a picture of the latency
-distributions. Fails when int8 is too slow beside fp32, unless the machine is too noisy to say.
+Reads the checkpoint, the programs and the test images; writes the metrics and a figure of the latency distributions.
+
+Fails when the int8 program takes more than benchmark.max_ratio of the fp32 program's time at batch 1, unless the
+timings are too noisy to say.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from armdigits import host, paths, stage
-from armdigits.checkpoint import read_checkpoint
-from armdigits.dataset import read_provenance, read_split
-from armdigits.errors import GateFailed
-from armdigits.files import write_bytes, write_json
-from armdigits.model import NeuralNetwork
-from armdigits.parameters import Benchmark, Parameters
-from armdigits.pictures import latency_curves
-from armdigits.runtime import Program, load, read_content, read_program, use_threads
-from armdigits.timing import Call, Nanoseconds, ratio, summarise, time_interleaved
+from armdigits.core import paths, stage
+from armdigits.core.errors import GateFailed
+from armdigits.core.files import write_bytes, write_json
+from armdigits.core.parameters import Benchmark, Parameters
+from armdigits.data.dataset import read_provenance, read_split
+from armdigits.measure import host
+from armdigits.measure.timing import Nanoseconds, ratio, summarise, time_interleaved
+from armdigits.models.checkpoint import read_checkpoint
+from armdigits.program.runtime import Program, load, read_content, read_program, use_threads
+from armdigits.report.figures import latency_curves
 
-FEWEST_CALLS = 8  # a block
-SHOWN = ("eager", "fp32", "int8")  # in the picture
+Call = Callable[[Tensor], object]
+
+FEWEST_CALLS = 8  # per block
+MAIN_VARIANTS = ("eager", "fp32", "int8")  # in the metrics and the figure; the others are in the details only
 CONTROL = "int8 again"
 RATIOS = {
     "int8_over_fp32": ("int8", "fp32"),
@@ -30,16 +38,18 @@ RATIOS = {
     "int8_checked_over_eager": ("int8_checked", "eager"),
     "control": (CONTROL, "int8"),
 }
+MAIN_RATIOS = ("int8_over_eager", "int8_over_fp32", "fp32_over_eager", "control")
 
 
-def variants_of(network: NeuralNetwork, fp32: Program, int8: Program, empty: bytes) -> dict[str, Call]:
-    """What is timed: the call itself, which checks its images as little as eager mode does.
+def variants_of(model: nn.Module, fp32: Program, int8: Program, empty: bytes) -> dict[str, Call]:
+    """The calls to time, by name.
 
-    `int8_checked` is the call with the checks that `Program` makes; `empty_call` is one in which nothing is computed.
+    `fp32` and `int8` check their images as little as eager mode does; `int8_checked` is the call with the checks of
+    `Program`, and `empty_call` that of a program that computes nothing.
     """
     empty_call, _ = load(empty)
     return {
-        "eager": network,
+        "eager": model,
         "fp32": fp32.forward,
         "int8": int8.forward,
         "int8_checked": int8,
@@ -49,81 +59,94 @@ def variants_of(network: NeuralNetwork, fp32: Program, int8: Program, empty: byt
 
 def benchmark(
     variants: dict[str, Call], pixels: Tensor, batch: int, settings: Benchmark
-) -> tuple[dict, dict[str, Nanoseconds]]:
+) -> tuple[dict[str, Any], dict[str, Nanoseconds]]:
     """Time the variants at one batch size on images float32 [N, 1, 28, 28].
 
     Returns:
-        The metrics, and the duration of each call.
+        The details of this batch size, and the duration of each call.
     """
     queries = [query for query in pixels.split(batch) if len(query) == batch]
     calls = max(FEWEST_CALLS, settings.calls // batch)
     with torch.inference_mode():
-        contest = {**variants, CONTROL: variants["int8"]}
-        times = time_interleaved(contest, queries, settings.rounds, calls, settings.seed)
-    metrics = {name: summarise(times[name], batch) for name in variants}
+        timed = {**variants, CONTROL: variants["int8"]}
+        times = time_interleaved(timed, queries, settings.rounds, calls, settings.seed)
+    details: dict[str, Any] = {name: summarise(times[name], batch) for name in variants}
     for key, (numerator, denominator) in RATIOS.items():
-        metrics[key] = ratio(times[numerator], times[denominator], settings.seed)
-    metrics["noisy"] = not metrics["control"]["low"] <= 1 <= metrics["control"]["high"]
-    return metrics, times
+        details[key] = ratio(times[numerator], times[denominator], settings.seed)
+    details["noisy"] = not details["control"]["low"] <= 1 <= details["control"]["high"]
+    return details, times
 
 
-def table(batch: int, metrics: dict) -> str:
-    """The metrics of one batch size for people."""
-    figures = {name: values for name, values in metrics.items() if name != "noisy" and name not in RATIOS}
+def main_figures(details: dict[str, Any]) -> dict[str, Any]:
+    """The figures of one batch size that people compare: medians and ratios."""
+    return {
+        **{name: {"p50_us": details[name]["p50_us"]} for name in MAIN_VARIANTS},
+        **{name: {"ratio": details[name]["ratio"]} for name in MAIN_RATIOS},
+    }
+
+
+def table(batch: int, details: dict[str, Any]) -> str:
+    """The details of one batch size for people."""
+    variants = {name: values for name, values in details.items() if name != "noisy" and name not in RATIOS}
     lines = [f"batch {batch:<10} {'p50 us':>11} {'p90 us':>11} {'p99 us':>11} {'images/s':>13}"]
-    for name, values in figures.items():
+    for name, values in variants.items():
         lines.append(
             f"  {name:<14} {values['p50_us']:11.2f} {marked(values, 'p90')} {marked(values, 'p99')}"
             f" {values['images_per_s']:13,.0f}"
         )
     row = "  {:<24} {ratio:.3f}  [{low:.3f}, {high:.3f}]"
-    lines += [row.format(name, **metrics[name]) for name in RATIOS]
-    if metrics["noisy"]:
-        lines.append("  NOISY: the program is not even as fast as itself; take these figures as rough ones")
+    lines += [row.format(name, **details[name]) for name in RATIOS]
+    if details["noisy"]:
+        lines.append("  NOISY: the control's interval does not contain 1.00; the figures are rough")
     return "\n".join(lines)
 
 
-def marked(figures: dict, percentile: str) -> str:
-    """A percentile with a ~ before it when there were too few calls to know it well."""
+def marked(figures: dict[str, Any], percentile: str) -> str:
+    """A percentile, with a ~ before it when there were too few calls to know it well."""
     mark = "~" if figures[f"{percentile}_indicative"] else ""
     return f"{mark}{figures[f'{percentile}_us']:.2f}".rjust(11)
 
 
-def judge(single: dict, limit: float) -> None:
-    """Compare the upper end of int8 over fp32 at batch 1 with the limit, where the machine lets it be known.
+def judge(single: dict[str, Any], limit: float) -> None:
+    """Compare the upper end of int8 over fp32 at batch 1 with the limit, unless the timings are noisy.
 
     Raises:
-        GateFailed: int8 is too slow beside fp32.
+        GateFailed: it is above the limit.
     """
     high = single["int8_over_fp32"]["high"]
     message = f"int8 over fp32 at batch 1 reaches {high:.3f}, above benchmark.max_ratio ({limit})"
     if high > limit and single["noisy"]:
-        print(f"{message}: not judged, the run is noisy")
+        print(f"{message};\nnot judged, as the timings are noisy")
     elif high > limit:
         raise GateFailed(message)
 
 
 def main(parameters: Parameters) -> None:
-    """Time every batch size, write everything, then judge batch 1."""
+    """Time each batch size, write everything, then judge batch 1."""
     settings = parameters.benchmark
     torch.set_num_threads(settings.threads)
     use_threads(settings.threads)
-    network, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
+    model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
     fp32, int8 = (read_program(path, weights_sha256) for path in (paths.FP32_PROGRAM, paths.INT8_PROGRAM))
-    variants = variants_of(network, fp32, int8, read_content(paths.EMPTY_PROGRAM, weights_sha256))
+    variants = variants_of(model, fp32, int8, read_content(paths.EMPTY_PROGRAM, weights_sha256))
     pixels = read_split(paths.TEST_DATA).pixels()
-    machine = {**host.identify(), **host.conditions(), "threads": settings.threads}
+    dataset = read_provenance()["name"]
 
-    metrics, latencies = {"dataset": read_provenance()["name"], "host": machine}, {}
+    machine = {**host.identify(), **host.conditions(), "threads": settings.threads}
+    details: dict[str, Any] = {"dataset": dataset, "host": machine}
+    metrics, latencies = {}, {}
     for batch in settings.batch_sizes:
-        metrics[f"batch_{batch}"], times = benchmark(variants, pixels, batch, settings)
-        latencies[f"batch {batch}"] = {name: times[name] / 1000 for name in SHOWN}
-        print(table(batch, metrics[f"batch_{batch}"]), flush=True)
-    print("~ indicative: fewer calls than the percentile needs to be known within 0.5 % (MLPerf)")
-    write_json(paths.BENCHMARK_METRICS, metrics)
+        figures, times = benchmark(variants, pixels, batch, settings)
+        print(table(batch, figures), flush=True)
+        details[f"batch_{batch}"], metrics[f"batch_{batch}"] = figures, main_figures(figures)
+        latencies[f"batch {batch}"] = {name: times[name] / 1000 for name in MAIN_VARIANTS}
+    print("~: too few calls to know this percentile within 0.5 % (MLPerf Inference)")
+
     title = f"Latency on {machine['cpu']} ({machine['arch']}), threads: {settings.threads}"
+    write_json(paths.BENCHMARK_METRICS, metrics)
+    write_json(paths.BENCHMARK_DETAILS, details)
     write_bytes(paths.LATENCY, latency_curves(title, latencies))
-    judge(metrics["batch_1"], settings.max_ratio)
+    judge(details["batch_1"], settings.max_ratio)
 
 
 if __name__ == "__main__":

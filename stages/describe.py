@@ -1,41 +1,56 @@
-"""Write the model card: what the programs are, how good, how to call them.
+"""Write the model card: what the programs are, how accurate, and how to call them.
 
-    python -m stages.describe        (dvc repro describe)
+    dvc repro describe
+    python -m stages.describe
 
 Reads the records and metrics of the stages before it; writes models/README.md, which lies beside the programs and
-goes where they go. A stage, because it must change whenever they do.
+ships with them.
 """
 
-from armdigits import paths, stage
-from armdigits.dataset import read_provenance
-from armdigits.files import read_json, write_bytes
-from armdigits.parameters import Parameters
+from typing import Any
 
-CARD = """# Handwritten digits: fp32 and int8 programs
+from torch import nn
 
-A multilayer perceptron (784-96-256-10, ReLU, 102,762 parameters) that reads one handwritten digit. Two
-[ExecuTorch](https://docs.pytorch.org/executorch/stable/) programs of the same weights for the XNNPACK backend:
+from armdigits.core import paths, stage
+from armdigits.core.files import read_json, write_bytes
+from armdigits.core.parameters import Parameters
+from armdigits.data.dataset import read_provenance
+from armdigits.models.mlp import NeuralNetwork
+
+CARD = """# Handwritten digits: an fp32 and an int8 program
+
+A neural network with {parameters:,} parameters that classifies one handwritten digit, as two
+[ExecuTorch](https://docs.pytorch.org/executorch/stable/) programs for the XNNPACK backend, made from the same weights:
 
 | file | accuracy | bytes | SHA-256 |
 |---|---:|---:|---|
 {rows}
 
-Accuracy is the share of {test_images:,} test images that no training step saw. The int8 program gives the same digit
-as the fp32 one on {agreement:.2%} of them. Weights: SHA-256 `{weights}`.
+Accuracy: share of {test_images:,} test images, none of them used in training. The two programs give the same digit for
+{agreement:.2%} of them. Weights: SHA-256 `{weights}`.
 
-## Trained on
+## Architecture
 
-{name}: {train_images:,} training and {validation_images:,} validation images, {epochs} epochs. Sources:
+```
+{layers}
+```
+
+The programs have each ReLU fused into the linear layer before it, and no dropout. Their input is float32
+[N, 1, 28, 28], from 0 (background) to 1 (ink), N from 1 to {max_batch}, contiguous in memory. Their output is float32
+[N, 10]: the logits of the digits 0 to 9.
+
+## Training data
+
+{name}: {train_images:,} training and {validation_images:,} validation images, {epochs} epochs. Sources and checksums:
 
 {sources}
 
 ## Limits
 
-- One digit a picture, from 0 to 9. There is no answer "no digit": anything gets ten probabilities.
-- The digit must be placed as in MNIST: ink 1, paper 0, scaled to fit 20x20 pixels, its centre of mass in the middle of
-  28x28. Turned or shifted digits are read badly. `armdigits/preprocessing.py` does this for pictures of any kind.
-- The probabilities are not calibrated. Writers and pens unlike those of the data set are read worse.
-- A batch has 1 to {max_batch} images, contiguous in memory.
+- One digit per image. There is no answer "no digit": each image gets ten probabilities.
+- The digit must be placed as in MNIST: scaled to fit 20x20 pixels, its centre of mass in the middle of 28x28. Rotated
+  or shifted digits are classified badly. `armdigits/data/preprocessing.py` prepares pictures of any kind.
+- The probabilities are not calibrated, and handwriting unlike that of the training data is classified worse.
 
 ## Python
 
@@ -44,7 +59,7 @@ import torch
 from executorch.runtime import Runtime
 
 program = Runtime.get().load_program("models/int8.pte")
-images = torch.zeros(1, 1, 28, 28)  # float32 [N, 1, 28, 28], from 0 (paper) to 1 (ink)
+images = torch.zeros(1, 1, 28, 28)  # float32 [N, 1, 28, 28], from 0 (background) to 1 (ink)
 (logits,) = program.load_method("forward").execute([images])
 probabilities = logits.softmax(1)
 ```
@@ -61,7 +76,7 @@ using namespace executorch::extension;
 
 int main() {{
   Module module("models/int8.pte");
-  float pixels[28 * 28] = {{}};  // from 0 (paper) to 1 (ink), row by row
+  float pixels[28 * 28] = {{}};  // from 0 (background) to 1 (ink), row by row
   auto images = from_blob(pixels, {{1, 1, 28, 28}});
   const auto outputs = module.forward(images);
   if (!outputs.ok()) return 1;
@@ -74,33 +89,58 @@ Link it with ExecuTorch's `extension_module`, `extension_tensor` and `xnnpack_ba
 """
 
 
-def card(data: dict, train: dict, evaluate: dict, quantize: dict, programs: dict, parameters: Parameters) -> str:
-    """The text, from the contents of the other stages' files."""
+def layers_of(model: nn.Module) -> str:
+    """The layers of the model that change what passes through them, one per line."""
+    layers = [(name, layer) for name, layer in model.named_children() if not isinstance(layer, nn.Identity)]
+    return "\n".join(f"{name:<10} {layer}" for name, layer in layers)
+
+
+def card(
+    model: nn.Module,
+    provenance: dict[str, Any],
+    train: dict[str, Any],
+    evaluate: dict[str, Any],
+    quantize: dict[str, Any],
+    record: dict[str, Any],
+    max_batch: int,
+) -> str:
+    """The text in Markdown.
+
+    Args:
+        model: without dropout.
+        provenance: the record of the data set.
+        train, evaluate, quantize: the metrics of these stages.
+        record: the record of the programs.
+        max_batch: the largest batch that the programs accept.
+    """
     row = "| `{0}.pte` | {accuracy:.2%} | {bytes:,} | `{1}` |"
-    rows = [row.format(name, programs["programs_sha256"][f"{name}.pte"], **quantize[name]) for name in ("fp32", "int8")]
+    rows = [row.format(name, record["programs_sha256"][f"{name}.pte"], **quantize[name]) for name in ("fp32", "int8")]
     return CARD.format(
+        parameters=train["parameters"],
         rows="\n".join(rows),
-        sources="\n".join(f"- `{name}`: `{digest}`" for name, digest in data["source"].items()),
-        name=data["name"],
-        train_images=data["files"]["train.safetensors"]["images"],
-        validation_images=data["files"]["validation.safetensors"]["images"],
         test_images=evaluate["test_images"],
-        epochs=train["epochs"],
         agreement=quantize["agreement"],
-        weights=programs["weights_sha256"],
-        max_batch=parameters.quantize.max_batch,
+        weights=record["weights_sha256"],
+        layers=layers_of(model),
+        max_batch=max_batch,
+        name=provenance["name"],
+        train_images=provenance["files"]["train.safetensors"]["images"],
+        validation_images=provenance["files"]["validation.safetensors"]["images"],
+        epochs=train["epochs"],
+        sources="\n".join(f"- `{name}`: `{digest}`" for name, digest in provenance["source"].items()),
     )
 
 
 def main(parameters: Parameters) -> None:
-    """Read, write."""
+    """Read everything, write the card."""
     text = card(
+        NeuralNetwork(use_dropout=False),
         read_provenance(),
         read_json(paths.TRAIN_METRICS, "train"),
         read_json(paths.EVALUATE_METRICS, "evaluate"),
         read_json(paths.QUANTIZE_METRICS, "quantize"),
-        read_json(paths.PROGRAMS, "quantize"),
-        parameters,
+        read_json(paths.PROGRAM_RECORD, "quantize"),
+        parameters.quantize.max_batch,
     )
     write_bytes(paths.MODEL_CARD, text.encode())
 

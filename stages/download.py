@@ -1,17 +1,19 @@
-"""Bring the data set, prove that it is the published one, and set the validation images aside.
+"""Download the data set, verify that it is the published one, and set the validation images aside.
 
     python -m stages.download        (dvc repro download)
 
-Reads the mirrors (`DATA_MIRROR` first) or scikit-learn, writes data/*.safetensors and data/provenance.json.
+Reads MNIST from its mirrors (`DATA_MIRROR` first), or scikit-learn's digits; writes data/*.safetensors and
+data/provenance.json.
 """
 
-from armdigits import paths, sources, stage
-from armdigits.dataset import Split, write_dataset
-from armdigits.parameters import Dataset, Parameters
+from armdigits.core import paths, stage
+from armdigits.core.parameters import Dataset, Parameters
+from armdigits.data import sources
+from armdigits.data.dataset import Split, write_dataset
 
 
 def download(dataset: Dataset) -> tuple[dict[str, Split], dict[str, str]]:
-    """The training, validation and test images of the data set, and the checksums of what they were made from."""
+    """The training, validation and test images, and the checksums of the files or arrays that they come from."""
     if dataset.name == "mnist":
         train, test, source = sources.mnist(paths.DOWNLOADS)
     else:
@@ -21,15 +23,15 @@ def download(dataset: Dataset) -> tuple[dict[str, Split], dict[str, str]]:
 
 
 def main(parameters: Parameters) -> None:
-    """Write the data set, or leave a note for `make repro` when no mirror can be reached."""
+    """Write the data set. When no mirror delivers it, leave a file by which `make repro` knows the reason."""
     paths.NO_MIRROR.unlink(missing_ok=True)
     try:
         splits, source = download(parameters.dataset)
     except sources.NoMirror:
         paths.NO_MIRROR.touch()
         raise
-    places = {"train": paths.TRAIN_DATA, "validation": paths.VALIDATION_DATA, "test": paths.TEST_DATA}
-    write_dataset(parameters.dataset.name, source, {places[part]: split for part, split in splits.items()})
+    files = {"train": paths.TRAIN_DATA, "validation": paths.VALIDATION_DATA, "test": paths.TEST_DATA}
+    write_dataset(parameters.dataset.name, source, {files[part]: split for part, split in splits.items()})
     for part, split in splits.items():
         print(f"{parameters.dataset.name}: {len(split):,} {part} images")
 

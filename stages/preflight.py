@@ -1,19 +1,20 @@
-"""Check params.yaml, and write down which machine this is.
+"""Check params.yaml, and record which machine this is.
 
     python -m stages.preflight       (dvc repro preflight)
 
-DVC removes the outputs of a stage before it starts it. This stage runs before all others, every time, so that a
-mistake in params.yaml costs nobody the results of the last run. What it writes on the machine makes the benchmark,
-and nothing else, run again on another one.
+DVC removes the outputs of a stage before it runs. This stage runs before all others, every time, so a mistake in
+params.yaml costs nobody the results of the last run. Only the benchmark depends on the record of the machine: on
+another machine it runs again, and nothing else does.
 """
 
-from armdigits import host, paths, stage
-from armdigits.files import write_json
-from armdigits.parameters import Parameters
+from armdigits.core import paths, stage
+from armdigits.core.files import write_json
+from armdigits.core.parameters import Parameters
+from armdigits.measure import host
 
 
 def main(_parameters: Parameters) -> None:
-    """Write that the parameters are valid (they are, when this is called), and the host."""
+    """Write that the parameters are valid (`stage.run` has checked them), and the machine."""
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid"})
     write_json(paths.HOST, host.identify())
 

@@ -1,102 +1,135 @@
-"""Make the two programs that ship, fp32 and int8, from the same checkpoint; prove what they are and compare them.
+"""Make the fp32 and the int8 program from the model, prove that each is what it should be, and compare them.
 
-    python -m stages.quantize        (dvc repro quantize)
+    dvc repro quantize
+    python -m stages.quantize
 
-Reads the checkpoint, training images for the calibration and the test images for the comparison; writes
-models/fp32.pte, models/int8.pte, their record, the metrics, and the images on which the programs disagree. Fails
-when a program is not what it should be (nothing but the metrics is written then), and when int8 costs too much
-accuracy.
+Reads the checkpoint, training images for the calibration, and the test images for the comparison. Writes the programs
+models/{fp32,int8,empty}.pte and their record, the metrics, and the images that the programs classify differently.
+
+Fails when a proof does not hold (then only the list of proofs is written, to metrics/quantize-details.json), or when
+int8 costs more accuracy than quantize.max_accuracy_drop.
 """
 
-import torch
-from torch import Tensor
+from typing import Any
 
-from armdigits import paths, stage
-from armdigits.checkpoint import read_checkpoint
-from armdigits.comparison import Disagreement, disagreements, int8_activations, mcnemar, sqnr_db
-from armdigits.dataset import Split, read_provenance, read_split
-from armdigits.errors import GateFailed
-from armdigits.files import write_bytes, write_csv, write_json
-from armdigits.inspection import Contents, read_back
-from armdigits.model import NeuralNetwork
-from armdigits.parameters import Parameters, Quantize
-from armdigits.pictures import digits_grid
-from armdigits.programs import empty, export, lower, quantize
-from armdigits.proofs import prove_fp32, prove_int8, table
-from armdigits.runtime import read_program, use_threads, write_programs
-from armdigits.scoring import accuracy, activations_of
+import torch
+from torch import Tensor, nn
+
+from armdigits.core import paths, stage
+from armdigits.core.errors import GateFailed
+from armdigits.core.files import write_bytes, write_csv, write_json
+from armdigits.core.parameters import Parameters, Quantize
+from armdigits.data.dataset import Split, read_provenance, read_split
+from armdigits.models.checkpoint import read_checkpoint
+from armdigits.models.scoring import accuracy, activations_of
+from armdigits.program import proofs, reference
+from armdigits.program.build import empty, export, lower, quantize
+from armdigits.program.compare import Disagreement, disagreements, mcnemar, sqnr_db
+from armdigits.program.contents import Contents, read_back
+from armdigits.program.runtime import read_program, use_threads, write_programs
+from armdigits.report.figures import digits_grid
 
 PROGRAMS = {"fp32": paths.FP32_PROGRAM, "int8": paths.INT8_PROGRAM}
-SHOWN = 40  # disagreements in the picture
+SHOWN = 40  # disagreements in the figure
 
 
-def build(network: NeuralNetwork, calibration: Tensor, settings: Quantize) -> dict[str, bytes]:
-    """The fp32 and the int8 program of `network`, calibrated on images float32 [N, 1, 28, 28]."""
-    exported = export(network, settings.max_batch)
+def build(model: nn.Module, calibration: Tensor, settings: Quantize) -> dict[str, bytes]:
+    """The fp32 and the int8 program of `model`, calibrated on images float32 [N, 1, 28, 28]."""
+    exported = export(model, settings.max_batch)
     return {"fp32": lower(exported), "int8": lower(quantize(exported, calibration, settings.max_batch))}
 
 
-def noise(network: NeuralNetwork, int8: Contents, pixels: Tensor) -> dict[str, dict[str, float | None]]:
-    """For each layer, how far the int8 program's activations on these images lie above the noise, in decibels.
+def scores(logits: dict[str, Tensor], sizes: dict[str, int], test: Split) -> tuple[dict[str, Any], list[Disagreement]]:
+    """Compare the programs by their logits float32 [N, 10] for the test images.
 
-    The errors of the layers before it are included.
+    Returns:
+        The accuracy and size in bytes of each program, `accuracy_drop` and `agreement`, the share of images with equal
+        predictions; and the images with different ones.
     """
-    layers = zip(activations_of(network, pixels).items(), int8_activations(int8, pixels), strict=True)
-    return {name: {"sqnr_db": sqnr_db(signal, values)} for (name, signal), values in layers}
+    targets = test.targets()
+    found = disagreements(logits["fp32"], logits["int8"], targets)
+    figures = {name: {"accuracy": accuracy(logits[name], targets), "bytes": sizes[name]} for name in PROGRAMS}
+    drop = figures["fp32"]["accuracy"] - figures["int8"]["accuracy"]
+    return {**figures, "accuracy_drop": round(drop, 6), "agreement": round(1 - len(found) / len(test), 6)}, found
 
 
-def picture(test: Split, found: list[Disagreement]) -> bytes:
-    """A PNG of the first images that the programs read differently."""
+def layer_figures(model: nn.Module, int8: Contents, pixels: Tensor) -> dict[str, dict[str, float | None]]:
+    """The signal-to-quantization-noise ratio of each layer's int8 activations, with the noise of the layers before it.
+
+    Args:
+        model: the fp32 model.
+        int8: the contents of the int8 program.
+        pixels: float32 [N, 1, 28, 28].
+    """
+    signals = activations_of(model, pixels)
+    quantized = reference.activations(int8, pixels.numpy())
+    pairs = zip(signals.items(), quantized, strict=True)
+    return {name: {"sqnr_db": sqnr_db(signal.numpy(), values)} for (name, signal), values in pairs}
+
+
+def table(metrics: dict[str, Any], details: dict[str, Any]) -> str:
+    """The figures for people."""
+    lines = [f"{'program':<10} {'accuracy':>10} {'bytes':>12}"]
+    lines += [f"{name:<10} {metrics[name]['accuracy']:>10.4f} {metrics[name]['bytes']:>12,}" for name in PROGRAMS]
+    lines += [f"{'drop':<10} {metrics['accuracy_drop']:>10.4f}", f"{'agreement':<10} {metrics['agreement']:>10.4f}"]
+    apart = details["disagreements"]
+    lines.append(
+        "{count} images classified differently: fp32 right {fp32_right}, int8 right {int8_right}, "
+        "McNemar p = {p_value:.3g}".format(**apart)
+    )
+    lines.append(f"{'layer':<10} {'SQNR dB':>10}")
+    for name, figures in details["layers"].items():
+        ratio = figures["sqnr_db"]
+        lines.append(f"{name:<10} " + ("-" if ratio is None else f"{ratio:.2f}").rjust(10))
+    return "\n".join(lines)
+
+
+def figure(test: Split, found: list[Disagreement]) -> bytes:
+    """A PNG of the first images that the programs classify differently."""
     shown = found[:SHOWN]
     captions = [f"{row.actual}, image {row.image}:\nfp32 {row.fp32}, int8 {row.int8}" for row in shown]
-    title = f"{len(shown)} of the {len(found)} among {len(test):,} test images that fp32 and int8 read differently"
+    title = f"{len(shown)} of the {len(found)} among {len(test):,} test images that fp32 and int8 classify differently"
     return digits_grid(title, test.images[[row.image for row in shown]].numpy(), captions)
 
 
 def main(parameters: Parameters) -> None:
-    """Prove what was built, write it, score what was written, then judge."""
+    """Prove the programs, write them, score the written files, write the metrics, then apply the gate."""
     settings = parameters.quantize
     torch.set_num_threads(parameters.train.threads)
     use_threads(parameters.train.threads)
-    network, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
+    model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
     calibration = read_split(paths.TRAIN_DATA).pixels()[: settings.calibration_samples]
-    programs = build(network, calibration, settings)
+    test = read_split(paths.TEST_DATA)
+    dataset = {"dataset": read_provenance()["name"]}
 
+    programs = build(model, calibration, settings)
     contents = {name: read_back(content, PROGRAMS[name]) for name, content in programs.items()}
-    proofs = {
-        "fp32": prove_fp32(contents["fp32"], network),
-        "int8": prove_int8(contents["int8"], network, calibration),
+    proven = {
+        "fp32": proofs.prove_fp32(contents["fp32"], model),
+        "int8": proofs.prove_int8(contents["int8"], model, calibration),
     }
-    metrics = {
-        "dataset": read_provenance()["name"],
-        "proofs": {name: {proof.name: proof.holds for proof in checks} for name, checks in proofs.items()},
+    print("\n".join(proofs.table(name, checks) for name, checks in proven.items()))
+    details: dict[str, Any] = {
+        **dataset,
+        "proofs": {name: {proof.name: proof.holds for proof in checks} for name, checks in proven.items()},
     }
-    print("\n".join(table(name, checks) for name, checks in proofs.items()))
-    failed = [f"{PROGRAMS[name]}: {proof}" for name, checks in proofs.items() for proof in checks if not proof.holds]
+    failed = [f"{PROGRAMS[name]}: {proof}" for name, checks in proven.items() for proof in checks if not proof.holds]
     if failed:
-        write_json(paths.QUANTIZE_METRICS, metrics)
+        write_json(paths.QUANTIZE_DETAILS, details)
         raise GateFailed(*failed)
+
     written = {PROGRAMS[name]: content for name, content in programs.items()}
     write_programs({**written, paths.EMPTY_PROGRAM: empty(settings.max_batch)}, weights_sha256)
-
-    test = read_split(paths.TEST_DATA)
     logits = {name: read_program(path, weights_sha256).logits_of(test.pixels()) for name, path in PROGRAMS.items()}
-    found = disagreements(logits["fp32"], logits["int8"], test.targets())
-    metrics |= {
-        name: {"accuracy": accuracy(logits[name], test.targets()), "bytes": len(content)}
-        for name, content in programs.items()
-    }
-    metrics["accuracy_drop"] = round(metrics["fp32"]["accuracy"] - metrics["int8"]["accuracy"], 6)
-    metrics["agreement"] = round(1 - len(found) / len(test), 6)
-    metrics["disagreements"] = mcnemar(found)
-    metrics["layers"] = noise(network, contents["int8"], test.pixels())
-    write_json(paths.QUANTIZE_METRICS, metrics)
+    metrics, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
+    details |= {"disagreements": mcnemar(found), "layers": layer_figures(model, contents["int8"], test.pixels())}
+    write_json(paths.QUANTIZE_METRICS, {**dataset, **metrics})
+    write_json(paths.QUANTIZE_DETAILS, details)
     write_csv(paths.DISAGREEMENTS, Disagreement._fields, found)
-    write_bytes(paths.DISAGREEING, picture(test, found))
+    write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found))
+    print(table(metrics, details))
 
-    print("\n".join(f"{name} {metrics[name]}" for name in ("fp32", "int8", "disagreements", "layers")))
     drop = metrics["accuracy_drop"]
-    print(f"drop {drop:.4f}  agreement {metrics['agreement']:.4f}")
     if drop > settings.max_accuracy_drop:
         raise GateFailed(f"accuracy drop {drop:.4f} is above quantize.max_accuracy_drop ({settings.max_accuracy_drop})")
 

@@ -1,10 +1,11 @@
-"""Train the network on the training images and watch it on the validation images.
+"""Train the model on the training images, and check it on the validation images after each epoch.
 
-    python -m stages.train           (dvc repro train)
+    dvc repro train
+    python -m stages.train           (the same, where train.processes is 1)
 
-Reads the training and validation images and the teacher's opinions; writes the checkpoint, the learning curve, the
-layer table and the metrics. It never opens the test images. Killed at any moment and started again, it goes on after
-its last whole epoch and ends with the same bytes. With train.processes above 1 it lets torchrun start so many of it.
+Reads the training and validation images and the teacher's logits; writes the checkpoint, the training history, the
+table of layers and the metrics. It never reads the test images. Interrupted at any moment and started again, it
+resumes after its last complete epoch and ends with the same bytes. For several processes see training/launch.py.
 """
 
 import dataclasses
@@ -14,97 +15,86 @@ from typing import NamedTuple
 import torch
 import torchinfo
 
-from armdigits import device, paths, ranks, stage
-from armdigits.checkpoint import read_opinions, weights_sha256, write_checkpoint
-from armdigits.dataset import Split, read_provenance, read_split
-from armdigits.errors import BadInput
-from armdigits.files import write_bytes, write_csv, write_json
-from armdigits.model import NeuralNetwork
-from armdigits.parameters import Parameters
-from armdigits.resume import Snapshots, fingerprint
-from armdigits.training import Distillation, Epoch, train
-
-
-def read_distillation(parameters: Parameters) -> Distillation | None:
-    """The opinions of the teacher that `teach` trained, when the recipe gives them a weight."""
-    recipe = parameters.train
-    if recipe.teacher_weight == 0:
-        return None
-    opinions = read_opinions(paths.OPINIONS, parameters.teach)
-    return Distillation(opinions, recipe.teacher_weight, recipe.temperature)
+from armdigits.core import paths, stage
+from armdigits.core.errors import BadInput
+from armdigits.core.files import write_bytes, write_csv, write_json
+from armdigits.core.parameters import Parameters
+from armdigits.data.dataset import Split, read_provenance, read_split
+from armdigits.models.checkpoint import read_teacher_logits, weights_sha256, write_checkpoint
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.training.loop import Epoch, train
+from armdigits.training.loss import Distillation
+from armdigits.training.processes import choose_device, join, world_size
+from armdigits.training.snapshots import Snapshots, fingerprint
 
 
 class Inputs(NamedTuple):
-    """What the training reads, and the fingerprint of its causes."""
+    """What the training reads, and the fingerprint of everything that its result depends on."""
 
-    data: Split
-    validation: Split
+    train_data: Split
+    validation_data: Split
     distillation: Distillation | None
-    causes: dict[str, str]
+    fingerprint: dict[str, str]
 
 
-def read_inputs(parameters: Parameters, processes: int) -> Inputs:
-    """Read everything; `processes` is how many there are."""
-    recipe = parameters.train
-    if recipe.processes != processes:
-        raise BadInput(
-            f"params.yaml: train.processes: expected {processes}, as torchrun has it, got {recipe.processes}"
-        )
-    data, validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
+def read_inputs(parameters: Parameters) -> Inputs:
+    """Read the data sets and, where the recipe uses them, the teacher's logits."""
+    train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
     distillation = read_distillation(parameters)
-    causes = fingerprint(
+    inputs = fingerprint(
         Path(__file__),
-        parameters=[recipe.model_dump(), parameters.augmentation.model_dump()],
+        parameters=[parameters.train.model_dump(), parameters.augmentation.model_dump()],
         data=read_provenance(),
-        opinions=distillation and weights_sha256({"opinions": distillation.opinions}),
+        teacher=distillation and weights_sha256({"teacher_logits": distillation.teacher_logits}),
     )
-    return Inputs(data, validation, distillation, causes)
+    return Inputs(train_data, validation_data, distillation, inputs)
 
 
-def start(parameters: Parameters) -> bool:
-    """Start as many of this stage as params.yaml says, when it is more than one; returns whether it did."""
-    return ranks.start("stages.train", parameters.train.processes)
+def read_distillation(parameters: Parameters) -> Distillation | None:
+    """The logits of the teacher that `teach` trained; None when the recipe gives them no weight."""
+    recipe = parameters.train
+    if recipe.teacher_weight == 0:
+        return None
+    logits = read_teacher_logits(paths.TEACHER_LOGITS, parameters.teach)
+    return Distillation(logits, recipe.teacher_weight, recipe.temperature)
 
 
 def main(parameters: Parameters) -> None:
-    """Train, alone or as one of the ranks; rank 0 prints a line an epoch, and writes everything at the end."""
+    """Train, alone or as one of several ranks. Rank 0 prints a line per epoch and writes everything at the end."""
     recipe = parameters.train
+    if recipe.processes != world_size():
+        line = f"expected {world_size()}, the number of processes that were started, got {recipe.processes}"
+        raise BadInput(f"params.yaml: train.processes: {line}; run: dvc repro train")
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
-    target = device.choose(recipe.device)
-    with ranks.joined(target) as group:
-        data, validation, distillation, causes = group.same(lambda: read_inputs(parameters, group.count))
-        network = NeuralNetwork(dropout=recipe.dropout).to(target)
-        if group.is_first:
-            layers = torchinfo.summary(network, input_size=(recipe.batch_size, 1, 28, 28), verbose=0)
-            print(layers)
+    device = choose_device(recipe.device)
+    train_data, validation_data, distillation, inputs = read_inputs(parameters)
 
-        snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, causes) if group.is_first else None
-        history: list[Epoch] = []
-        fixed = (data, validation, recipe, parameters.augmentation, distillation, snapshots)
-        for epoch in train(network, *fixed, group):
+    history: list[Epoch] = []
+    with join(device) as group:
+        group.require_equal(inputs)
+        snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, inputs) if group.rank == 0 else None
+        model = NeuralNetwork(dropout=recipe.dropout).to(device)
+        layers = torchinfo.summary(model, input_size=(recipe.batch_size, 1, 28, 28), device=device, verbose=0)
+        if group.rank == 0:
+            print(layers, flush=True)
+        data = (train_data, validation_data)
+        for epoch in train(model, *data, recipe, parameters.augmentation, distillation, snapshots, group):
             history.append(epoch)
             print(epoch.line(recipe.epochs), flush=True)
-    if not group.is_first:
+    if snapshots is None:
         return
 
-    size = write_checkpoint(paths.MODEL, network, recipe)
+    size = write_checkpoint(paths.MODEL, model, recipe)
     write_bytes(paths.LAYERS, f"{layers}\n".encode())
-    header = [field.name for field in dataclasses.fields(Epoch)]
-    write_csv(paths.HISTORY, header, (dataclasses.astuple(epoch) for epoch in history))
-    _, *last = header
-    write_json(
-        paths.TRAIN_METRICS,
-        {
-            "dataset": read_provenance()["name"],
-            "parameters": layers.total_params,
-            "bytes": size,
-            "epochs": len(history),
-            **{name: getattr(history[-1], name) for name in last},
-        },
-    )
+    columns = [field.name for field in dataclasses.fields(Epoch)]
+    write_csv(paths.HISTORY, columns, map(dataclasses.astuple, history))
+    last = dataclasses.asdict(history[-1])
+    last["epochs"] = last.pop("epoch")
+    metrics = {"dataset": read_provenance()["name"], "parameters": layers.total_params, "bytes": size, **last}
+    write_json(paths.TRAIN_METRICS, metrics)
     snapshots.remove()
 
 
 if __name__ == "__main__":
-    stage.run("train", main, start)
+    stage.run("train", main)

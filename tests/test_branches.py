@@ -1,4 +1,4 @@
-"""Working with branches, as README.md describes it: real git, real dvc, one history that all tests look at."""
+"""Branches, as README.md describes them: real git, real dvc, one history for all tests."""
 
 import os
 import re
@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import run, set_parameters
+from tests.helpers import run, set_parameters
+
+pytestmark = pytest.mark.slow
 
 
 def ask(project: Path, command: str) -> str:
-    """Run a command, which must succeed, and return what it says."""
+    """Run a command that must succeed; returns its output."""
     done = run(project, *command.split())
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
@@ -47,10 +49,10 @@ class History:
         set_parameters(project, {"train.epochs": "4"})
         self.branch_run = ask(project, "dvc repro")
         commit(project, "shorter")
-        self.unchanged = ask(project, "python -m tools.summary HEAD")
+        self.unchanged = ask(project, "python -m armdigits summary HEAD")
         self.metrics_diff = ask(project, "dvc metrics diff main --md")
         self.params_diff = ask(project, "dvc params diff main --md")
-        self.summary = ask(project, "python -m tools.summary main")
+        self.summary = ask(project, "python -m armdigits summary main")
         ask(project, "dvc plots diff main")
 
         self.experiment_run = ask(project, "dvc exp run --name quick --set-param benchmark.rounds=9")
@@ -94,13 +96,13 @@ def test_metrics_and_parameters_are_compared_with_main(history):
         assert name in history.metrics_diff, "its metrics differ"
 
 
-def test_the_plots_of_both_are_on_one_page(history):
+def test_one_page_shows_the_plots_of_both_commits(history):
     page = (history.project / "dvc_plots" / "index.html").read_text()
     assert "main" in page and "workspace" in page
     assert "Confusion matrix of the test images" in page
 
 
-def test_the_summary_has_timings_in_a_table_of_their_own(history):
+def test_the_summary_has_a_table_for_timings_alone(history):
     parts = dict(re.findall(r"## (\S+)[^\n]*\n\n(.*?)(?=\n## |\Z)", history.summary, re.DOTALL))
     assert list(parts) == ["Results", "Metrics", "Timings", "Parameters", "Host"]
     assert "metrics/evaluate.json" in parts["Metrics"] and "benchmark.json" not in parts["Metrics"]
@@ -109,7 +111,7 @@ def test_the_summary_has_timings_in_a_table_of_their_own(history):
     assert "Not available" not in history.summary
 
 
-def test_the_summary_says_when_nothing_changed(history):
+def test_the_summary_of_an_unchanged_commit_says_so_for_metrics_timings_and_parameters(history):
     assert history.unchanged.count("No changes.") == 3
 
 
@@ -120,8 +122,8 @@ def test_an_experiment_runs_what_it_changes_and_can_be_applied(history):
     assert (history.rounds_before, history.rounds_after) == (8, 9)
 
 
-def test_a_conflict_in_the_lock_is_settled_by_a_run_that_computes_little(history):
-    """The lock is deleted; DVC's run cache knows the training of the branch, so that only new combinations run."""
+def test_after_a_merge_conflict_in_the_lock_a_run_computes_only_new_combinations(history):
+    """The lock is deleted; DVC's run cache has the training of the branch."""
     assert history.merge.returncode != 0
     assert "CONFLICT" in history.merge.stdout and "dvc.lock" in history.merge.stdout
     assert computed(history.merge_run) == {"preflight", "evaluate", "benchmark"}
@@ -130,15 +132,15 @@ def test_a_conflict_in_the_lock_is_settled_by_a_run_that_computes_little(history
     assert not any("<<<<<<<" in path.read_text() for path in (history.project / "metrics").glob("*.[jc]s*"))
 
 
-def test_a_clone_gets_everything_and_computes_nothing(history):
-    """The machine is the same: even the benchmark is that of this machine."""
+def test_a_clone_pulls_everything_and_computes_nothing(history):
+    """On the same machine, not even the benchmark."""
     assert computed(history.clone_run) == {"preflight"}
     for name in ("models/int8.pte", "data/test.safetensors", "metrics/latency.png"):
         assert (history.clone / name).read_bytes() == (history.project / name).read_bytes()
 
 
-def test_on_another_machine_a_clone_computes_the_benchmark_alone(history):
-    """A process that may use one core of several is another machine."""
+def test_on_another_machine_a_clone_computes_only_the_benchmark(history):
+    """A process that may use one core of several counts as another machine."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
     if len(cores) == 1:
         pytest.skip("one core: there is no smaller machine")

@@ -1,18 +1,18 @@
-"""The whole pipeline under DVC, on the embedded digits, in a temporary Git repository: what runs again, and when."""
+"""The whole pipeline under DVC, on scikit-learn's digits, in a temporary Git repository: what runs again, and when."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import results, run, run_stage, set_parameters
+from tests.helpers import results, run, run_stage, set_parameters
 from tests.test_pipeline import STAGES, outs
 
 EVERYTHING = [name for name in STAGES if name != "preflight"]
 
 
 def computed(output: str) -> list[str]:
-    """The stages that `dvc repro` says it started, in order, but for the one that runs every time."""
+    """The stages that `dvc repro` says it started, in order, without the one that always runs."""
     first, *others = re.findall(r"Running stage '(\w+)'", output)
     assert first == "preflight"
     return others
@@ -33,14 +33,15 @@ def test_nothing_runs_again_when_nothing_changed(ran):
     assert repro(ran) == []
 
 
-def test_only_text_and_no_data_is_left_for_git(ran):
+def test_git_gets_the_lock_and_the_metrics_and_no_data(ran):
     status = run(ran, "git", "status", "--porcelain", "--untracked-files=all").stdout
     new = {line[3:] for line in status.splitlines()}
-    names = "benchmark.json disagreements.csv evaluate.json history.csv host.json predictions.csv preflight.json "
-    names += "quantize.json teach.json train.json"
+    names = "benchmark.json benchmark-details.json disagreements.csv evaluate.json history.csv host.json "
+    names += "predictions.csv preflight.json quantize.json teach.json train.json"
     assert new == {"dvc.lock", *(f"metrics/{name}" for name in names.split())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [
@@ -49,13 +50,13 @@ def test_only_text_and_no_data_is_left_for_git(ran):
     ],
 )
 def test_a_change_runs_what_depends_on_it(ran, key, value, stages):
-    """Changes of `train` and `benchmark` are made in test_branches.py."""
+    """For changes of `train` and `benchmark` see test_branches.py."""
     set_parameters(ran, {key: value})
     assert sorted(repro(ran)) == sorted(stages)
 
 
-def test_other_data_make_another_network_and_going_back_computes_nothing(ran):
-    """What another network makes run, and that the benchmark is measured again, is seen in test_branches.py."""
+@pytest.mark.slow
+def test_other_data_train_another_model_and_going_back_computes_nothing(ran):
     before = (ran / "params.yaml").read_text()
     set_parameters(ran, {"dataset.validation": "100"})
     assert repro(ran, "evaluate") == ["download", "teach", "train", "evaluate"]
@@ -63,21 +64,22 @@ def test_other_data_make_another_network_and_going_back_computes_nothing(ran):
     assert repro(ran) == []
 
 
-def test_a_mistake_in_the_parameters_costs_no_result(ran):
+def test_an_invalid_parameter_removes_no_result(ran):
     before = (ran / "params.yaml").read_text()
     kept = {path: path.read_bytes() for path in ran.glob("m*/*") if path.is_file()}
     set_parameters(ran, {"train.epochs": "0", "dataset.validation": "100"})
     done = run(ran, "dvc", "repro")
     (ran / "params.yaml").write_text(before)
     assert done.returncode != 0
-    assert "params.yaml: train.epochs: expected a whole number of at least 1" in done.stderr
+    assert "params.yaml: train.epochs: input should be greater than or equal to 1, got 0" in done.stderr
     preflight = {ran / "metrics/host.json", ran / "metrics/preflight.json"}
     assert {path for path in kept if not path.exists()} <= preflight
     assert all(path.read_bytes() == kept[path] for path in set(kept) - preflight)
     assert repro(ran) == []
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if name != "benchmark"])  # its clock tells other times
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "benchmark"])
 def test_a_stage_alone_gives_the_same_bytes_as_under_dvc(ran, name):
     before = results(ran)
     for path in outs(STAGES[name]):
@@ -87,6 +89,7 @@ def test_a_stage_alone_gives_the_same_bytes_as_under_dvc(ran, name):
     assert results(ran) == before
 
 
+@pytest.mark.slow
 def test_every_plot_is_drawn(ran):
     done = run(ran, "dvc", "plots", "show", "--out", "plots")
     page = (ran / "plots/index.html").read_text()

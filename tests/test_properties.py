@@ -1,24 +1,26 @@
-"""What must hold for every input, on inputs that hypothesis makes up: a reader gives the right thing or refuses."""
+"""Properties of the readers for inputs that hypothesis generates: a correct result, or one clear refusal."""
 
 import gzip
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from armdigits import paths, sources
-from armdigits.checkpoint import read_checkpoint, write_checkpoint
-from armdigits.dataset import Split, read_split, write_dataset
-from armdigits.errors import BadInput
-from armdigits.model import NeuralNetwork
-from armdigits.parameters import Parameters, load_parameters
-from tests.conftest import ROOT, some_images, write_some_data
+from armdigits.core import paths
+from armdigits.core.errors import BadInput
+from armdigits.core.parameters import Parameters, load_parameters
+from armdigits.data import sources
+from armdigits.data.dataset import Split, read_split, write_dataset
+from armdigits.models.checkpoint import read_checkpoint, write_checkpoint
+from armdigits.models.mlp import NeuralNetwork
+from tests.helpers import ROOT, some_images, write_some_data
 
-COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text())
+COMMITTED = load_parameters(ROOT / paths.PARAMETERS).model_dump()
 KEYS = [(section, key) for section, values in COMMITTED.items() for key in values]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 VALUES = st.recursive(
@@ -28,7 +30,7 @@ LABELS = "t10k-labels-idx1-ubyte.gz"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a small data set and a checkpoint, which is the current one."""
     folder = tmp_path_factory.mktemp("properties")
     with pytest.MonkeyPatch.context() as patch:
@@ -38,8 +40,8 @@ def project(tmp_path_factory):
         yield folder
 
 
-def refuses(path: Path, read) -> bool:
-    """Read; returns whether it was refused, which must be done in lines that name the file."""
+def refuses(path: Path, read: Callable[[Path], object]) -> bool:
+    """Whether `read` refuses the file; each line of the refusal must name it."""
     try:
         read(path)
     except BadInput as refused:
@@ -49,13 +51,13 @@ def refuses(path: Path, read) -> bool:
 
 
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_any_bytes_are_parameters_or_are_refused(project, content):
+def test_parameters_of_any_bytes_are_refused_in_lines_that_name_the_file(project: Path, content: bytes) -> None:
     paths.PARAMETERS.write_bytes(content)
     assert refuses(paths.PARAMETERS, load_parameters)
 
 
 @given(key=st.sampled_from(KEYS), value=VALUES)
-def test_any_value_is_taken_as_it_is_or_refused_by_name(project, key, value):
+def test_any_value_of_a_parameter_is_kept_unchanged_or_refused(project: Path, key: tuple[str, str], value: Any) -> None:
     section, name = key
     content = {**COMMITTED, section: {**COMMITTED[section], name: value}}
     paths.PARAMETERS.write_text(json.dumps(content))  # JSON is YAML
@@ -71,7 +73,7 @@ def test_any_value_is_taken_as_it_is_or_refused_by_name(project, key, value):
 
 
 @given(size=st.integers(1, 40), seed=st.integers(0, 1000))
-def test_any_split_comes_back_as_it_was_written(project, size, seed):
+def test_any_split_is_read_as_it_was_written(project: Path, size: int, seed: int) -> None:
     split = some_images(size, seed)
     other = Path("data/other.safetensors")
     record = paths.PROVENANCE.read_bytes()
@@ -94,7 +96,9 @@ def damaged(content: bytes, data: st.DataObject) -> bytes:
 @pytest.mark.parametrize(
     ("path", "read"), [(paths.TEST_DATA, read_split), (paths.MODEL, lambda path: read_checkpoint(path))]
 )
-def test_any_damage_to_a_binary_file_is_refused(project, path, read, data):
+def test_any_damage_to_a_binary_file_is_refused(
+    project: Path, path: Path, read: Callable[[Path], object], data: st.DataObject
+) -> None:
     content = path.read_bytes()
     changed = damaged(content, data)
     path.write_bytes(changed)
@@ -105,7 +109,7 @@ def test_any_damage_to_a_binary_file_is_refused(project, path, read, data):
 
 
 @given(data=st.data())
-def test_any_damage_to_the_record_of_the_data_is_refused_or_means_the_same(project, data):
+def test_any_damage_to_the_record_of_the_data_is_refused_or_has_no_effect(project: Path, data: st.DataObject) -> None:
     content = paths.PROVENANCE.read_bytes()
     changed = damaged(content, data)
     paths.PROVENANCE.write_bytes(changed)
@@ -121,9 +125,9 @@ def test_any_damage_to_the_record_of_the_data_is_refused_or_means_the_same(proje
 
 
 @given(idx=st.binary(max_size=60), compress=st.booleans())
-def test_any_bytes_in_the_place_of_an_idx_file_are_refused(project, idx, compress):
+def test_an_idx_file_of_any_bytes_is_refused(project: Path, idx: bytes, compress: bool) -> None:
     Path(LABELS).write_bytes(gzip.compress(idx) if compress else idx)
-    assert refuses(Path(LABELS), sources._array)
+    assert refuses(Path(LABELS), sources.read_array)
 
 
 @given(
@@ -132,7 +136,9 @@ def test_any_bytes_in_the_place_of_an_idx_file_are_refused(project, idx, compres
     count=st.integers(0, 255),
     pixels=st.binary(max_size=40),
 )
-def test_any_header_of_an_idx_file_that_is_not_the_published_one_is_refused(project, dimensions, kind, count, pixels):
+def test_an_idx_file_with_any_header_of_another_array_is_refused(
+    project: Path, dimensions: list[int], kind: int, count: int, pixels: bytes
+) -> None:
     header = bytes([0, 0, kind, count]) + b"".join(size.to_bytes(4, "big") for size in dimensions)
     Path(LABELS).write_bytes(gzip.compress(header + pixels))
-    assert refuses(Path(LABELS), sources._array)
+    assert refuses(Path(LABELS), sources.read_array)

@@ -1,46 +1,87 @@
-"""The workflows call what exists here. zizmor and the schema of workflows are part of `make lint`."""
+"""Workflows, hooks and Makefile name what exists. zizmor and the schema of the workflows are part of `make lint`."""
 
 import re
+import tomllib
 
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from armdigits.cli import VERBS
+from tests.helpers import ROOT
 
 WORKFLOWS = ROOT / ".github" / "workflows"
 JOBS, SWEEP = (yaml.safe_load((WORKFLOWS / name).read_text())["jobs"] for name in ("pipeline.yml", "sweep.yml"))
 STEPS = [step for jobs in (JOBS, SWEEP) for job in jobs.values() for step in job["steps"]]
+MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-def test_it_runs_on_arm_and_on_x86():
+def recipe(verb: str) -> list[str]:
+    """The commands of a verb of make, with the folder of the environment filled in."""
+    lines = re.search(rf"^{verb}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[1].splitlines()
+    return [line.strip().removeprefix("@").replace("$(BIN)", ".venv/bin") for line in lines]
+
+
+def test_the_pipeline_runs_on_arm_and_on_x86():
     assert JOBS["pipeline"]["strategy"]["matrix"]["runner"] == ["ubuntu-24.04-arm", "ubuntu-24.04"]
 
 
 @pytest.mark.parametrize("action", [step["uses"] for step in STEPS if "uses" in step])
-def test_every_action_is_pinned_by_its_commit(action):
+def test_every_action_is_pinned_to_a_commit(action):
     assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action)
 
 
 @pytest.mark.parametrize("command", [step["run"] for step in STEPS if "run" in step])
-def test_every_command_is_a_verb_or_a_tool_of_this_project(command):
-    """No logic in YAML: one line, which runs here too."""
+def test_every_command_is_a_verb_of_make_or_armdigits(command):
+    """No logic in YAML: each step is one line, which runs anywhere."""
     if command.startswith("make "):
-        verbs = [word for word in command.split(">>")[0].split()[1:] if not word.startswith("-")]
-        makefile = (ROOT / "Makefile").read_text()
-        assert all(re.search(rf"^{verb}:", makefile, re.MULTILINE) for verb in verbs)
+        words = [word for word in command.split(">>")[0].split()[1:] if not word.startswith("-")]
+        assert all(re.search(rf"^{word}:", MAKEFILE, re.MULTILINE) for word in words)
     else:
-        tool = re.match(r"python3 -m tools\.(\w+) ", command)[1]
-        assert (ROOT / "tools" / f"{tool}.py").exists()
+        assert re.match(r"(?:\.venv/bin/|python3 -m )armdigits (\w+)", command)[1] in VERBS
 
 
-def test_what_the_caches_hold_of_one_architecture_does_not_reach_the_other():
+@pytest.mark.parametrize("verb", re.findall(r"\$\(BIN\)/armdigits (\w+)", MAKEFILE))
+def test_make_calls_verbs_of_armdigits_that_exist(verb):
+    assert verb in VERBS
+
+
+def test_recipes_name_their_programs_by_path():
+    """make 3.81 (macOS) starts a simple command with the PATH that make was started with."""
+    commands = re.findall(r"^\t@?(\S+)", MAKEFILE, re.MULTILINE)
+    assert len(commands) > 20
+    assert not [word for word in commands if re.match(r"python|dvc|armdigits|ruff|mypy|zizmor|check-", word)]
+
+
+def test_the_hooks_before_a_commit_are_the_checks_of_make_lint():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for hook in repository["hooks"]] == recipe("lint")
+
+
+def test_lint_checks_the_schema_of_every_workflow():
+    (command,) = [line for line in recipe("lint") if "github-workflows" in line]
+    assert command.split()[3:] == sorted(str(path.relative_to(ROOT)) for path in WORKFLOWS.iterdir())
+
+
+def test_dvcs_results_are_cached_by_architecture_and_downloads_by_their_checksums():
     for steps in (JOBS["pipeline"]["steps"], SWEEP["experiment"]["steps"]):
         keys = {step["with"]["path"]: step["with"]["key"] for step in steps if "cache@" in step.get("uses", "")}
         assert "${{ runner.arch }}" in keys[".dvc/cache"]
-        assert "armdigits/sources.py" in keys[".state/downloads"]
+        (source,) = re.findall(r"hashFiles\('(.*?)'\)", keys[".state/downloads"])
+        assert (ROOT / source).name == "sources.py"
+        assert (ROOT / source).exists()
 
 
-def test_a_sweep_hands_its_values_to_make_as_it_would_here():
+def test_a_sweep_passes_its_values_through_the_environment():
+    """In the command itself they would be a template injection."""
     job = SWEEP["experiment"]
     assert job["env"]["SET"] == "train.seed=${{ matrix.seed }} train.learning_rate=${{ matrix.learning_rate }}"
-    assert "python -m tools.experiment $(SET)" in (ROOT / "Makefile").read_text()
+    assert ".venv/bin/armdigits experiment $SET" in [step.get("run") for step in job["steps"]]
+
+
+def test_every_dependency_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    names = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in needed}
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in pins if not line.startswith("#")}
+    assert names <= pinned

@@ -1,0 +1,64 @@
+"""Calling DVC: with this interpreter's own copy, whether or not its environment is activated."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from armdigits.core.errors import Failure
+
+
+def run(*arguments: str) -> int:
+    """Run a DVC command with its output on the screen; returns its exit code."""
+    with subprocess.Popen(_command(arguments), env=_environment()) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # DVC gets Ctrl-C too, ends its stage and then itself; killed sooner, it leaves the stage behind
+
+
+def ask(*arguments: str) -> str:
+    """The standard output of a DVC command.
+
+    Raises:
+        Failure: the command failed; the message has DVC's reason.
+    """
+    done = subprocess.run(
+        _command(arguments), env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise Failure(f"{_name(arguments)}: {_reason(done.stderr)}")
+    return done.stdout
+
+
+def run_or_fail(*arguments: str) -> None:
+    """Run a DVC command as `run` does.
+
+    Raises:
+        Failure: the command failed; its output has the reason.
+    """
+    if code := run(*arguments):
+        raise Failure(f"{_name(arguments)}: failed with exit code {code}")
+
+
+def _command(arguments: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    """With this interpreter's folder first on PATH: dvc.yaml starts the stages with `python`."""
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    return {**os.environ, "PATH": os.pathsep.join(folders)}
+
+
+def _name(arguments: tuple[str, ...]) -> str:
+    """The command without its options and values, as `dvc exp run`."""
+    words = [argument for argument in arguments[:2] if argument.isalpha()]
+    return " ".join(["dvc", *words])
+
+
+def _reason(stderr: str) -> str:
+    """DVC's own line that begins with ERROR; the last one of its output is an advertisement for its help pages."""
+    lines = stderr.strip().splitlines() or ["unknown error"]
+    return next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")), lines[-1])

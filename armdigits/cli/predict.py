@@ -1,0 +1,112 @@
+"""Read the digits in pictures: the label, and the three most likely digits with their probabilities.
+
+Any format that Pillow reads and any size, a dark digit on a light background or the other way round; one digit a
+picture. A picture that cannot be read gets a line that says why, the others are read all the same, and the exit code
+is 2. Run it from the project folder, after `make repro` or `dvc pull`.
+
+examples:
+  armdigits predict photo.jpg scan.png           photo.jpg: 7  (7 99.2 %, 2 0.5 %, 3 0.1 %)
+  armdigits predict --json *.png                 one JSON object per line, with all ten probabilities
+  cat photo.jpg | armdigits predict -            a picture from standard input
+  armdigits predict --program fp32 photo.jpg     the fp32 program instead of the int8 one
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from armdigits.core import paths
+from armdigits.core.errors import BadInput
+
+PROGRAMS = {"int8": paths.INT8_PROGRAM, "fp32": paths.FP32_PROGRAM}
+MAX_BYTES = 200_000_000  # of a picture file
+Reader = Callable[[bytes], list[float]]  # the bytes of a picture file -> the probability of each digit
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a picture; - is standard input")
+    parser.add_argument("--program", choices=PROGRAMS, default="int8", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="JSON objects, errors included, all on standard output")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a line for each file; returns the exit code."""
+    failed = False
+    for answer in answers(digit_reader(options.program), options.files):
+        failed |= "error" in answer
+        if options.json:
+            print(json.dumps(answer), flush=True)
+        else:
+            print(line(answer), file=sys.stderr if "error" in answer else sys.stdout, flush=True)
+    return BadInput.exit_code if failed else 0
+
+
+def digit_reader(name: str) -> Reader:
+    """Load the program `name` of `PROGRAMS`.
+
+    Returns:
+        A function from the bytes of a picture file to the softmax of the program's logits, ten probabilities. It
+        raises BadInput when the file is not a picture or shows no digit.
+
+    Raises:
+        BadInput: the program is missing, or is not the one that `quantize` recorded.
+    """
+    import torch  # takes seconds, and --help does not need it
+
+    from armdigits.data.preprocessing import mnist_image
+    from armdigits.program.runtime import read_program, use_threads
+
+    use_threads(1)
+    program = read_program(PROGRAMS[name])
+
+    def read(content: bytes) -> list[float]:
+        image = torch.from_numpy(mnist_image(content))
+        pixels = image.float().div(255).reshape(1, 1, *image.shape)
+        probabilities: list[float] = program(pixels).double().softmax(1)[0].tolist()
+        return probabilities
+
+    return read
+
+
+def answers(reader: Reader, names: list[str]) -> Iterator[dict[str, Any]]:
+    """For each file its label and probabilities, or the error."""
+    for name in names:
+        try:
+            probabilities = reader(file_content(name))
+        except BadInput as problem:
+            yield {"file": name, "error": str(problem)}
+        else:
+            label = max(range(len(probabilities)), key=probabilities.__getitem__)
+            yield {"file": name, "label": label, "probabilities": probabilities}
+
+
+def file_content(name: str) -> bytes:
+    """The bytes of a file, or of standard input for `-`.
+
+    Raises:
+        BadInput: it cannot be read, or is too large to be a picture.
+    """
+    try:
+        if name == "-":
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(name).open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BadInput(error.strerror or str(error)) from None
+    if len(content) > MAX_BYTES:
+        raise BadInput(f"larger than {MAX_BYTES // 1_000_000} MB")
+    return content
+
+
+def line(answer: dict[str, Any]) -> str:
+    """An answer as text: the label, and the three most likely digits."""
+    if "error" in answer:
+        return f"{answer['file']}: {answer['error']}"
+    likely = sorted(enumerate(answer["probabilities"]), key=lambda pair: -pair[1])[:3]
+    shares = ", ".join(f"{digit} {share * 100:.1f} %" for digit, share in likely)
+    return f"{answer['file']}: {answer['label']}  ({shares})"

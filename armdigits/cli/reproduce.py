@@ -1,0 +1,38 @@
+"""Run the pipeline and print the results table; without a mirror of MNIST, run it on the embedded digits.
+
+Other data are a change of parameters like any other: it is made in params.yaml, where `git diff` shows it, and every
+metrics file names its data set.
+"""
+
+import argparse
+
+from armdigits.cli import dvc
+from armdigits.cli.dataset import select
+from armdigits.core import paths
+from armdigits.report.results import table
+
+RULE = "=" * 88
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """There are no arguments."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Returns the exit code: that of `dvc repro`."""
+    paths.NO_MIRROR.unlink(missing_ok=True)
+    code = dvc.run("repro", "download")
+    if code and paths.NO_MIRROR.exists():
+        changes = "\n".join(f"    {change}" for change in select("digits"))
+        print(
+            f"\n{RULE}\nNo mirror of MNIST can be reached (see the reasons above).\n"
+            "The pipeline runs on scikit-learn's embedded digits instead. Changed in params.yaml:\n"
+            f"{changes}\nBack to MNIST, with a mirror or DATA_MIRROR: make mnist repro\n{RULE}\n",
+            flush=True,
+        )
+    elif code:
+        return code
+    code = dvc.run("repro")
+    if code == 0:
+        print(f"\n{table()}", end="")
+    return code

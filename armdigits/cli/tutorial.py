@@ -1,0 +1,67 @@
+"""Run the tutorial's own recipe as the DVC experiment `tutorial`, and print its figures beside this project's.
+
+The recipe: Adam with a constant learning rate of 0.001, dropout of 0.2, no augmentation, no teacher. Everything else
+is as in params.yaml: the same network, data and number of epochs. The experiment runs in a folder of its own, so the
+workspace stays as it is, and it replaces an older one of the same name. DVC takes the files that Git tracks.
+"""
+
+import argparse
+import json
+from typing import Any
+
+from armdigits.cli import dvc
+from armdigits.core import paths
+from armdigits.report.tables import markdown
+
+NAME = "tutorial"
+RECIPE = {
+    "train.learning_rate": "0.001",
+    "train.schedule": "constant",
+    "train.warm_up": "0.0",
+    "train.dropout": "0.2",
+    "train.teacher_weight": "0.0",
+    "train.temperature": "1.0",
+    # The stage teach runs, but nothing uses its logits: one epoch is enough.
+    "teach.views": "1",
+    "teach.epochs": "1",
+    "augmentation.rotation": "0.0",
+    "augmentation.zoom": "0.0",
+    "augmentation.shear": "0.0",
+    "augmentation.shift": "0.0",
+    "evaluate.min_accuracy": "0.9",
+}
+# The columns in percent: the metrics file and the key in it.
+ACCURACIES = {
+    "validation": (str(paths.TRAIN_METRICS), "validation_accuracy"),
+    "fp32, test": (str(paths.EVALUATE_METRICS), "accuracy"),
+    "int8, test": (str(paths.QUANTIZE_METRICS), "int8.accuracy"),
+}
+MORE = f"""
+Look further:
+  dvc exp show                    every parameter and metric
+  dvc metrics diff {NAME}       this project's metrics against the tutorial's
+  dvc exp apply {NAME}          take the tutorial's recipe and its results into the workspace"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """There are no arguments."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the experiment, then print the table."""
+    if NAME in dvc.ask("exp", "list", "--name-only").split():
+        dvc.ask("exp", "remove", NAME)
+    changes = [part for key, value in RECIPE.items() for part in ("--set-param", f"{key}={value}")]
+    dvc.run_or_fail("exp", "run", "--temp", "--name", NAME, *changes, "evaluate", "quantize")
+    metrics = dvc.ask("metrics", "diff", NAME, "--all", "--json", "--targets", *(path for path, _ in ACCURACIES.values()))
+    print(f"\n{table(json.loads(metrics))}\n{MORE}")
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """The table in Markdown, from the output of `dvc metrics diff tutorial --all --json`."""
+    rows = []
+    for name, side in (("tutorial's recipe", "old"), ("this project's", "new")):
+        cells = [metrics.get(path, {}).get(key, {}).get(side) for path, key in ACCURACIES.values()]
+        dataset = metrics.get(str(paths.EVALUATE_METRICS), {}).get("dataset", {}).get(side)
+        rows.append([name, dataset or "-", *("-" if cell is None else f"{cell * 100:.2f} %" for cell in cells)])
+    return markdown(["recipe", "data set", *ACCURACIES], rows, left=2, padded=True)

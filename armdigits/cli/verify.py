@@ -1,0 +1,93 @@
+"""Check every output, every object in DVC's cache, and the digests that tie data, model and programs together.
+
+DVC hashes a file once and trusts it as long as its size and time stay the same; files that it restores from its cache
+it does not hash at all. This command reads everything. It prints a line for each damaged file and the command that
+repairs it, changes nothing, and ends with exit code 1 when a file is damaged.
+"""
+
+import argparse
+import hashlib
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+from armdigits.cli import dvc
+from armdigits.core import paths
+from armdigits.core.errors import BadInput, Failure
+
+LOCK = Path("dvc.lock")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """There are no arguments."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check outputs and objects; then, when they are undamaged, whether they belong together."""
+    outs, objects = locked_outs(), cached_objects()
+    damaged = mismatches({**outs, **objects})
+    if damaged:
+        repair = f"rm -f {shlex.join(map(str, damaged))} && dvc repro"
+        raise Failure(*(f"{path}: {reason}" for path, reason in damaged.items()), f"to repair, run: {repair}")
+    links = check_links()
+    print(f"verified: {len(outs)} outputs, {len(objects)} objects in the cache, {links} links between the files")
+
+
+def locked_outs() -> dict[Path, str]:
+    """Path -> MD5 of every output of every stage in `dvc.lock`."""
+    try:
+        stages = yaml.safe_load(LOCK.read_bytes())["stages"]
+        return {Path(out["path"]): out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+    except FileNotFoundError:
+        raise BadInput(f"{LOCK}: no such file; run: dvc repro") from None
+    except (yaml.YAMLError, LookupError, TypeError, AttributeError):
+        raise BadInput(f"{LOCK}: not a lock file of DVC; run: rm {LOCK} && dvc repro") from None
+
+
+def cached_objects() -> dict[Path, str]:
+    """Path -> MD5 of every object in DVC's cache: the MD5 is its path."""
+    folder, here = Path(dvc.ask("cache", "dir").strip(), "files", "md5"), Path.cwd()
+    objects = {path: path.parent.name + path.stem for path in folder.glob("[0-9a-f][0-9a-f]/*")}  # .stem: without .dir
+    return {path.relative_to(here) if path.is_relative_to(here) else path: md5 for path, md5 in objects.items()}
+
+
+def mismatches(expected: dict[Path, str]) -> dict[Path, str]:
+    """Path -> reason for every file that has another MD5 than the expected one."""
+    with ThreadPoolExecutor() as pool:  # hashing and reading release the GIL
+        found = zip(expected.items(), pool.map(_md5, expected), strict=True)
+        return {path: f"expected MD5 {md5}, found {other}" for (path, md5), other in found if other != md5}
+
+
+def _md5(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        return f"none ({error.strerror})"
+
+
+def check_links() -> int:
+    """Check the chain data -> model -> programs with the readers that the stages use.
+
+    Returns:
+        The number of links.
+
+    Raises:
+        BadInput: a link is broken; the message names the stage to run again.
+    """
+    # torch takes seconds to import, and a damaged file is found without it
+    from armdigits.data.dataset import read_split
+    from armdigits.models.checkpoint import read_checkpoint, read_teacher_logits
+    from armdigits.program.runtime import read_content
+
+    splits = (paths.TRAIN_DATA, paths.VALIDATION_DATA, paths.TEST_DATA)
+    programs = (paths.FP32_PROGRAM, paths.INT8_PROGRAM, paths.EMPTY_PROGRAM)
+    for path in splits:
+        read_split(path)
+    read_teacher_logits(paths.TEACHER_LOGITS)
+    _, weights_sha256 = read_checkpoint(paths.MODEL)
+    for path in programs:
+        read_content(path, weights_sha256)
+    return len([*splits, paths.TEACHER_LOGITS, paths.MODEL, *programs])

@@ -1,0 +1,49 @@
+"""How a program fails: an exception whose text the user reads, and an exit code that scripts can test."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Failure(Exception):
+    """Ends the program with one line for each message, and without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__("\n".join(messages))
+
+
+class GateFailed(Failure):
+    """A result is worse than `params.yaml` allows. The result itself has been written."""
+
+
+class BadInput(Failure):
+    """A parameter, file, image or argument is invalid."""
+
+    exit_code = 2
+
+
+@contextmanager
+def exit_on_failure(name: str) -> Iterator[None]:
+    """Turn a failure inside the block into lines `name: ...` on stderr and an exit code, instead of a traceback."""
+    try:
+        yield
+        print(end="", flush=True)  # a broken pipe or a full disk is noticed here at the latest
+    except Failure as failure:
+        print("\n".join(f"{name}: {line}" for line in str(failure).splitlines()), file=sys.stderr)
+        code = failure.exit_code
+    except BrokenPipeError:  # the reader of a pipe has seen enough, as in `armdigits results | head -1`
+        code = 141  # 128 + SIGPIPE, as shells report it
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{name}: {where}{error.strerror or error}", file=sys.stderr)
+        code = 1
+    else:
+        return
+    try:
+        print(end="", flush=True)
+    except OSError:  # drop what nobody can read, or Python complains when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -1,0 +1,99 @@
+"""Reading and writing files. A file that is written here appears complete or not at all."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from armdigits.core.errors import BadInput, Failure
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically and durably; create its folder when it is missing.
+
+    The bytes are written to a temporary file, flushed to the disk, and only then renamed: after a crash or a power
+    cut, `path` has the old content or the new. The temporary name is fixed, as a stage's lock keeps a second writer
+    away; the next write replaces what a killed one has left.
+
+    Raises:
+        Failure: the disk is full, the folder is read-only, ...; `path` is unchanged, or complete when only the
+            folder entry could not be flushed.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # a rename is durable once its folder is
+        finally:
+            os.close(folder)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise Failure(f"{path}: {error.strerror}; nothing was left half-written") from None
+        raise
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as indented JSON, keys in their order. NaN and infinity are refused with a ValueError."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table with a header line; numbers keep all their digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_bytes(path: Path, stage: str) -> bytes:
+    """Read a file that `stage` writes.
+
+    Raises:
+        BadInput: the file is missing or unreadable; the message names the stage to run.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file; run: dvc repro {stage}") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); run: dvc repro --force {stage}") from None
+
+
+def read_json(path: Path, stage: str) -> dict[str, Any]:
+    """Read a JSON object that `stage` writes.
+
+    Raises:
+        BadInput: the file is missing, unreadable or not a JSON object. Looking up a key that is missing, at any
+            depth of the result, raises it too.
+    """
+
+    class JsonObject(dict[str, Any]):
+        def __missing__(self, key: str) -> None:
+            raise BadInput(f"{path}: has no entry {key}; run: dvc repro --force {stage}")
+
+    try:
+        content = json.loads(read_bytes(path, stage), object_hook=JsonObject)
+    except ValueError as error:
+        raise BadInput(f"{path}: not valid JSON ({error}); run: dvc repro --force {stage}") from None
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: expected a JSON object; run: dvc repro --force {stage}")
+    return content
+
+
+def sha256(data: bytes | memoryview) -> str:
+    """The SHA-256 of `data`, 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,210 @@
+"""`params.yaml`, validated before any work is done: all errors at once, one line each."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from armdigits.core.errors import BadInput
+
+# How many images each data set has. The test images of `digits` are a fifth of it, see `sources.digits`.
+TRAIN_IMAGES = {"mnist": 60_000, "digits": 1_437}
+TEST_IMAGES = {"mnist": 10_000, "digits": 360}
+
+
+class Section(BaseModel):
+    """A part of the file: exact types, no unknown keys, finite numbers only."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=1)]
+Threads = Annotated[int, Field(ge=1, le=256)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Dataset(Section):
+    """The images."""
+
+    name: Literal["mnist", "digits"]
+    validation: Count
+    seed: Seed
+
+
+class Augmentation(Section):
+    """The largest random changes of the training images, for the teacher and for the model."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    zoom: Annotated[float, Field(ge=0, le=1)]
+    shear: Annotated[float, Field(ge=0, le=1)]
+    shift: Annotated[float, Field(ge=0, le=28)]
+
+    def is_on(self) -> bool:
+        """Whether any image is changed."""
+        return any(self.model_dump().values())
+
+
+class Recipe(Section):
+    """Training with Adam (D. Kingma, J. Ba, 2015)."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    schedule: Literal["one_cycle", "constant"]
+    warm_up: Annotated[float, Field(ge=0, lt=1)]
+    seed: Seed
+    threads: Threads
+
+
+class Teach(Recipe):
+    """The teacher's training, and the number of views for its logits."""
+
+    views: Annotated[int, Field(ge=1, le=1000)]
+
+
+class Train(Recipe):
+    """The model's training."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    teacher_weight: Share
+    temperature: Annotated[float, Field(ge=0.1, le=100)]
+    processes: Annotated[int, Field(ge=1, le=4096)]
+    device: Literal["cpu", "cuda", "mps", "auto"]
+
+
+class Evaluate(Section):
+    """The gate on the fp32 model, and the size of the figure of its mistakes."""
+
+    min_accuracy: Share
+    misclassified: Annotated[int, Field(ge=1, le=400)]
+
+
+class Quantize(Section):
+    """The int8 program and its gate."""
+
+    calibration_samples: Count
+    max_batch: Annotated[int, Field(ge=1, le=65_536)]
+    max_accuracy_drop: Annotated[float, Field(ge=-1, le=1)]
+
+
+class Benchmark(Section):
+    """What is timed, and how often."""
+
+    batch_sizes: Annotated[list[Count], Field(min_length=1, max_length=16)]
+    rounds: Annotated[int, Field(ge=8, le=100_000)]
+    calls: Annotated[int, Field(ge=8, le=100_000)]
+    max_ratio: Annotated[float, Field(gt=0, le=100)]
+    threads: Threads
+    seed: Seed
+
+
+class Parameters(Section):
+    """All of `params.yaml`."""
+
+    dataset: Dataset
+    augmentation: Augmentation
+    teach: Teach
+    train: Train
+    evaluate: Evaluate
+    quantize: Quantize
+    benchmark: Benchmark
+
+    @model_validator(mode="after")
+    def values_fit_each_other(self) -> "Parameters":
+        """Refuse values that are valid alone and contradict each other, or that have no effect."""
+        total = TRAIN_IMAGES[self.dataset.name]
+        left = total - self.dataset.validation
+        sizes = self.benchmark.batch_sizes
+        problems = []
+
+        def refuse(key: str, expected: str, got: object) -> None:
+            problems.append(f"{key}: expected {expected}, got {got}")
+
+        if not 10 <= self.dataset.validation <= total - 10:
+            room = f"10 to {total - 10} of the {total} training images of {self.dataset.name}, one a class"
+            refuse("dataset.validation", room, self.dataset.validation)
+        else:
+            for key, value in (
+                ("teach.batch_size", self.teach.batch_size),
+                ("train.batch_size", self.train.batch_size),
+                ("quantize.calibration_samples", self.quantize.calibration_samples),
+            ):
+                if value > left:
+                    refuse(key, f"at most {left}, the training images that remain", value)
+        # A value without effect would show up in `dvc params diff` as if it mattered.
+        for name, recipe in (("teach", self.teach), ("train", self.train)):
+            if recipe.schedule == "constant" and recipe.warm_up:
+                refuse(f"{name}.warm_up", f"0 where {name}.schedule is constant", recipe.warm_up)
+        if self.teach.views > 1 and not self.augmentation.is_on():
+            refuse("teach.views", "1 where all of augmentation is 0", self.teach.views)
+        if self.train.teacher_weight == 0 and self.train.temperature != 1:
+            refuse("train.temperature", "1 where train.teacher_weight is 0", self.train.temperature)
+        if self.train.batch_size % self.train.processes:
+            divisor = f"a divisor of train.batch_size ({self.train.batch_size}), for equal shares of a batch"
+            refuse("train.processes", divisor, self.train.processes)
+        if len(set(sizes)) != len(sizes):
+            refuse("benchmark.batch_sizes", "each size once", sizes)
+        if 1 not in sizes:
+            refuse("benchmark.batch_sizes", "size 1 among them (the results table shows it)", sizes)
+        if max(sizes) > self.quantize.max_batch:
+            room = f"at most quantize.max_batch ({self.quantize.max_batch})"
+            refuse("benchmark.batch_sizes", room, max(sizes))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def load_parameters(path: Path) -> Parameters:
+    """Read and validate the file, with the YAML reader that DVC uses (YAML 1.2).
+
+    Raises:
+        BadInput: one line for each error, as `params.yaml: train.epochs: input should be ..., got ...`.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_bytes())
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file; run from the project folder") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+    except (YAMLError, ValueError, LookupError, RecursionError) as error:  # ruamel raises all of these
+        raise BadInput(f"{path}: {_yaml_problem(error)}") from None
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: expected the sections {', '.join(Parameters.model_fields)}")
+    try:
+        return Parameters.model_validate(content)
+    except ValidationError as error:
+        raise BadInput(*(f"{path}: {line}" for problem in error.errors() for line in _lines(problem))) from None
+
+
+def _yaml_problem(error: Exception) -> str:
+    """The reason in one line, with the number of the line where the reader knows it."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark and error.problem:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return f"not valid YAML ({(str(error) or type(error).__name__).splitlines()[0]})"
+
+
+def _lines(problem: ErrorDetails) -> list[str]:
+    """One of pydantic's errors: a line, or the lines of `values_fit_each_other`."""
+    *section, name = [str(part) for part in problem["loc"]] or [""]
+    key = ".".join([*section, name])
+    match problem["type"]:
+        case "value_error":
+            return str(problem["ctx"]["error"]).splitlines()
+        case "extra_forbidden":
+            near = difflib.get_close_matches(name, _keys(section), n=1)
+            return [f"{key}: unknown key; " + (f"did you mean {near[0]}?" if near else "remove it")]
+        case "missing":
+            return [f"{key}: missing"]
+    got = "a section" if isinstance(problem["input"], dict) else repr(problem["input"])
+    return [f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {got}"]
+
+
+def _keys(section: list[str]) -> list[str]:
+    """The keys of the file's top level, or of a section."""
+    model = Parameters.model_fields[section[0]].annotation if section else Parameters
+    return list(getattr(model, "model_fields", {}))

@@ -1,0 +1,85 @@
+"""What every stage does around its work: parameters first, one copy at a time, one clear line on failure."""
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from types import FrameType
+
+from armdigits.core import paths
+from armdigits.core.errors import BadInput, exit_on_failure
+from armdigits.core.parameters import Parameters, load_parameters
+
+
+def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | None = None) -> None:
+    """Run `main` as the stage `name` and end the process: exit code 0, 1 (failed), 2 (bad input), 128 + signal.
+
+    A stage takes no arguments but `--help`, which prints the docstring of its script.
+
+    A killed `dvc` leaves its stage running, and the next `dvc repro` would start a second copy beside it. So a stage
+    holds a lock of its own; among several ranks, rank 0 does, as it is the one that writes.
+    """
+    rank = rank_of_this_process()
+    try:
+        if rank is None:  # a rank has nothing to clean up, and Python sees no signal while it waits for another rank
+            signal.signal(signal.SIGTERM, _end)
+            signal.signal(signal.SIGINT, _end)
+        with exit_on_failure(f"{name}, rank {rank}" if rank else name):
+            _parser(name, main).parse_args(arguments)
+            parameters = load_parameters(paths.PARAMETERS)
+            with nullcontext() if rank else only_one(name):
+                main(parameters)
+    except Ended as ended:
+        with suppress(OSError):
+            print(f"{name}: ended by {ended.signal.name}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+        os._exit(128 + ended.signal)  # unloading torch takes seconds, and there is nothing left to save
+
+
+def rank_of_this_process() -> int | None:
+    """The rank that torchrun gave this process; None when torchrun did not start it."""
+    return int(os.environ["RANK"]) if os.environ.keys() >= {"RANK", "WORLD_SIZE", "MASTER_ADDR"} else None
+
+
+def _parser(name: str, main: Callable[[Parameters], None]) -> argparse.ArgumentParser:
+    script = sys.modules[main.__module__].__doc__
+    formatter = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=f"python -m stages.{name}", description=script, formatter_class=formatter)
+
+
+class Ended(BaseException):
+    """Unwinds the stack after a signal, so that temporary files and locks are released."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Unwind the stack. A second signal ends the process at once."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise Ended(number)
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[None]:
+    """Hold the lock of the stage `name`; the kernel releases it when the process ends, however it ends.
+
+    Raises:
+        BadInput: another process in this project folder holds it.
+    """
+    paths.LOCKS.mkdir(parents=True, exist_ok=True)
+    with (paths.LOCKS / name).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise BadInput(f"another {name} is running (pid {file.read()}); wait for it or end it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,132 @@
+"""The data set that the stages share: images and labels in safetensors files, and a record of their checksums.
+
+Safetensors files hold no code, unlike a pickle (https://huggingface.co/docs/safetensors).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from armdigits.core import files, paths
+from armdigits.core.errors import BadInput
+
+IMAGE_SHAPE = (28, 28)
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of digits and their labels.
+
+    Attributes:
+        images: uint8 [N, 28, 28], 0 is background and 255 ink.
+        labels: uint8 [N], 0 to 9.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for another shape or type, a label above 9, or no image at all."""
+        count = len(self.labels)
+        if self.images.dtype != torch.uint8 or self.images.shape != (count, *IMAGE_SHAPE):
+            raise ValueError(f"images: expected uint8 [{count}, 28, 28], got {_describe(self.images)}")
+        if self.labels.dtype != torch.uint8 or self.labels.dim() != 1:
+            raise ValueError(f"labels: expected uint8 [N], got {_describe(self.labels)}")
+        if count == 0 or int(self.labels.max()) >= CLASSES:
+            raise ValueError("labels: expected at least one, each from 0 to 9")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: Tensor) -> "Split":
+        """The images and labels at the positions `rows`, int64 [M]."""
+        return Split(self.images.index_select(0, rows), self.labels.index_select(0, rows))
+
+    def to(self, device: torch.device) -> "Split":
+        """A copy on another device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def pixels(self) -> Tensor:
+        """The images as the model takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
+        return pixels_of(self.images)
+
+    def targets(self) -> Tensor:
+        """The labels as loss functions and metrics take them: int64 [N]."""
+        return self.labels.long()
+
+
+def pixels_of(images: Tensor) -> Tensor:
+    """Images uint8 [N, 28, 28] as the model takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
+    return images.unsqueeze(1).float().div_(255)
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def write_dataset(name: str, source: dict[str, str], splits: dict[Path, Split]) -> None:
+    """Write each split, and last the record, without which no split can be read.
+
+    Args:
+        name: the name of the data set in `params.yaml`.
+        source: the checksums of the files or arrays that the splits come from.
+        splits: the split for each file.
+
+    Raises:
+        Failure: a file cannot be written.
+    """
+    record: dict[str, Any] = {"name": name, "source": source, "files": {}}
+    for path, split in splits.items():
+        content = save({"images": split.images.contiguous(), "labels": split.labels.contiguous()})
+        files.write_bytes(path, content)
+        record["files"][path.name] = {
+            "images": len(split),
+            "images_of_class": torch.bincount(split.labels, minlength=CLASSES).tolist(),
+            "sha256": files.sha256(content),
+        }
+    files.write_json(paths.PROVENANCE, {**record, "sha256": _digest(record)})
+
+
+def read_provenance() -> dict[str, Any]:
+    """The record that `download` wrote: `name`, `source`, and for each of `files` its counts and `sha256`.
+
+    Raises:
+        BadInput: the record is missing or was changed.
+    """
+    record = files.read_json(paths.PROVENANCE, "download")
+    if record.pop("sha256", None) != _digest(record):
+        raise BadInput(f"{paths.PROVENANCE}: changed since download wrote it; run: dvc repro --force download")
+    return record
+
+
+def _digest(record: dict[str, Any]) -> str:
+    """The SHA-256 that the record holds of its other entries: no other file has a checksum of the record."""
+    return files.sha256(json.dumps(record).encode())
+
+
+def read_split(path: Path) -> Split:
+    """Read one split and check its bytes against the record.
+
+    Raises:
+        BadInput: the file is missing or damaged, or its checksum differs from the one in the record.
+    """
+    content = files.read_bytes(path, "download")
+    expected = read_provenance()["files"].get(path.name, {}).get("sha256")
+    found = files.sha256(content)
+    if found != expected:
+        raise BadInput(
+            f"{path}: expected SHA-256 {expected} (from {paths.PROVENANCE}), found {found}; "
+            "run: dvc repro --force download"
+        )
+    try:
+        tensors = load(content)
+        return Split(tensors["images"], tensors["labels"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BadInput(f"{path}: not a split of a data set ({error}); run: dvc repro --force download") from None

@@ -1,0 +1,217 @@
+"""Where the images come from: MNIST's mirrors, or the digits that scikit-learn includes."""
+
+import gzip
+import hashlib
+import os
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import requests
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from tqdm import tqdm
+
+from armdigits.core import files
+from armdigits.core.errors import BadInput, Failure
+from armdigits.core.parameters import TEST_IMAGES
+from armdigits.data.dataset import Split
+from armdigits.data.torchvision_import import mnist as torchvision_mnist
+
+ATTEMPTS = 3  # for each file and mirror; a permanent error (no such file, wrong bytes) is not retried
+TIMEOUT_S = 15  # without a byte
+CHUNK_BYTES = 1 << 16
+
+# Shape and SHA-256 of the published arrays, uint8, without the header of the IDX file.
+ARRAYS = {
+    "train-images-idx3-ubyte.gz": (
+        [60_000, 28, 28],
+        "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        [60_000],
+        "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        [10_000, 28, 28],
+        "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        [10_000],
+        "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+    ),
+}
+# SHA-256 of scikit-learn's 1,797 images and labels: uint8 [1797, 8, 8], [1797].
+DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+
+
+class NoMirror(Failure):
+    """No mirror could deliver a file."""
+
+
+def mnist(downloads: Path) -> tuple[Split, Split, dict[str, str]]:
+    """The 60,000 training and the 10,000 test images of MNIST, verified against the published checksums.
+
+    Args:
+        downloads: folder of verified downloads; a valid file there is not downloaded again.
+
+    Returns:
+        Training images, test images, and the MD5 of each published file.
+
+    Raises:
+        NoMirror: no mirror could deliver a file.
+        BadInput: a mirror delivered a file, and its content is wrong.
+    """
+    published = dict(torchvision_mnist.MNIST.resources)  # file name -> MD5
+    for name, md5 in published.items():
+        fetch(name, md5, downloads)
+    train_images, train_labels, test_images, test_labels = (read_array(downloads / name) for name in published)
+    return Split(train_images, train_labels), Split(test_images, test_labels), published
+
+
+def digits(seed: int) -> tuple[Split, Split, dict[str, str]]:
+    """The digits that scikit-learn includes, in MNIST's format. They need no network.
+
+    They are 8x8 images of the UCI data set "Optical Recognition of Handwritten Digits" with 17 grey levels, enlarged
+    (bicubic) to the 20x20 box of MNIST's digits, with MNIST's margin of 4 pixels around it.
+
+    Returns:
+        1,437 training images, 360 test images (stratified by class), and the SHA-256 of scikit-learn's arrays.
+
+    Raises:
+        BadInput: scikit-learn's arrays are not the published ones.
+    """
+    bunch = load_digits()
+    small, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)
+    found = files.sha256(small.tobytes() + labels.tobytes())
+    if found != DIGITS_SHA256:
+        raise BadInput(f"scikit-learn's digits: expected SHA-256 {DIGITS_SHA256}, found {found}")
+    images = np.zeros((len(small), 28, 28), np.uint8)
+    for image, pixels in zip(images, small, strict=True):
+        bright = Image.fromarray((pixels * 255.0 / 16).round().astype(np.uint8))
+        image[4:24, 4:24] = np.asarray(bright.resize((20, 20), Image.Resampling.BICUBIC))
+    everything = Split(torch.from_numpy(images), torch.from_numpy(labels))
+    train, test = split_off(everything, TEST_IMAGES["digits"], seed)
+    return train, test, {"sklearn.datasets.load_digits": found}
+
+
+def split_off(split: Split, count: int, seed: int) -> tuple[Split, Split]:
+    """Set `count` random images aside, stratified by class. Both parts keep the order of the original.
+
+    Returns:
+        The remaining images, and the `count` images.
+    """
+    rest, part = train_test_split(
+        np.arange(len(split)), test_size=count, random_state=seed, stratify=split.labels.numpy()
+    )
+    return split[torch.from_numpy(np.sort(rest))], split[torch.from_numpy(np.sort(part))]
+
+
+def mirrors() -> list[str]:
+    """Folders and base URLs in the order in which they are tried: `DATA_MIRROR`, then torchvision's https mirrors."""
+    preferred = os.environ.get("DATA_MIRROR")
+    public = [url for url in torchvision_mnist.MNIST.mirrors if url.startswith("https://")]
+    return [preferred, *public] if preferred else public
+
+
+def fetch(name: str, md5: str, folder: Path) -> None:
+    """Put the file `name` into `folder`, from the first mirror that delivers content with this MD5.
+
+    Raises:
+        NoMirror, BadInput: as `mnist`; one line for each mirror.
+    """
+    target = folder / name
+    if target.is_file() and _md5(target.read_bytes()) == md5:
+        return
+    failures = []
+    wrong_content = False
+    for mirror in mirrors():
+        try:
+            content = _read(f"{mirror.rstrip('/')}/{name}")
+        except OSError as error:  # requests' exceptions are OSErrors too
+            failures.append(f"{mirror}: {_reason(error)}")
+            continue
+        found = _md5(content)
+        if found == md5:
+            files.write_bytes(target, content)
+            return
+        wrong_content = True
+        failures.append(f"{mirror}: {name}: expected MD5 {md5}, found {found} ({_kind(content)})")
+    if wrong_content:
+        raise BadInput(*failures, f"{name}: no mirror has the published file")
+    raise NoMirror(
+        *failures,
+        "MNIST could not be downloaded. Set DATA_MIRROR to a folder or base URL with the four .gz files, "
+        "or use the embedded data set (make digits)",
+    )
+
+
+def _read(source: str, attempts: int = ATTEMPTS) -> bytes:
+    """The content of a file or URL. Transient errors are retried, in the middle of a download too."""
+    if not source.startswith(("http://", "https://")):
+        return Path(source).read_bytes()
+    try:
+        return _download(source)
+    except requests.RequestException as error:
+        permanent = error.response is not None and 400 <= error.response.status_code < 500
+        if attempts == 1 or permanent:
+            raise
+    return _read(source, attempts - 1)
+
+
+def _download(url: str) -> bytes:
+    content = bytearray()
+    with requests.get(url, stream=True, timeout=TIMEOUT_S) as response:
+        response.raise_for_status()
+        size, name = response.raw.length_remaining, url.rpartition("/")[2]
+        with tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                content += chunk
+                bar.update(len(chunk))
+    return bytes(content)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one line: libraries wrap `Name or service not known` four times."""
+    where = "proxy: " if isinstance(error, requests.exceptions.ProxyError) else ""
+    while True:
+        wrapped = (getattr(error, "reason", None), getattr(error, "original_error", None), error.__context__)
+        causes = [each for each in wrapped if isinstance(each, BaseException)]
+        if not causes:
+            return where + (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        error = causes[0]
+
+
+def _kind(content: bytes) -> str:
+    is_page = content[:256].lstrip().lower().startswith((b"<!doctype", b"<html"))
+    return "an HTML page instead of a gzip file" if is_page else f"{len(content)} bytes"
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def read_array(path: Path) -> Tensor:
+    """Decompress one of MNIST's IDX files; returns its uint8 array, [N, 28, 28] or [N].
+
+    Raises:
+        BadInput: the file does not hold the published array.
+    """
+    with tempfile.NamedTemporaryFile() as idx:  # torchvision reads from a path only
+        try:
+            idx.write(gzip.decompress(path.read_bytes()))
+            idx.flush()
+            array: Tensor = torchvision_mnist.read_sn3_pascalvincent_tensor(idx.name)
+        except (gzip.BadGzipFile, EOFError, zlib.error, AssertionError, RuntimeError, ValueError) as error:
+            raise BadInput(f"{path}: not a gzip-compressed IDX file ({error})") from None
+    shape, sha256 = ARRAYS[path.name]
+    if list(array.shape) != shape:
+        raise BadInput(f"{path}: expected an array {shape}, found {list(array.shape)}")
+    found = files.sha256(array.numpy().tobytes())
+    if found != sha256:
+        raise BadInput(f"{path}: expected an array of SHA-256 {sha256}, found {found}")
+    return array

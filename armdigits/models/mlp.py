@@ -1,0 +1,36 @@
+"""The model: a multilayer perceptron, 784-96-256-10, 102,762 parameters."""
+
+from torch import Tensor, nn
+
+
+class NeuralNetwork(nn.Module):
+    """A multilayer perceptron for 28x28 images of handwritten digits.
+
+    Args:
+        use_dropout: `False` puts `nn.Identity` in the place of both dropouts, for export and quantization. The same
+            `state_dict` loads in both forms.
+        dropout: probability with which a hidden activation is zeroed in training.
+
+    Shapes:
+        input float32 [N, 1, 28, 28], pixel / 255, in [0, 1]; output float32 [N, 10], raw logits.
+    """
+
+    def __init__(self, use_dropout: bool = True, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.use_dropout = use_dropout
+        self.flatten = nn.Flatten()
+        self.linear1 = nn.Linear(28 * 28, 96)
+        self.relu1 = nn.ReLU()
+        self.dropout1 = nn.Dropout(dropout) if use_dropout else nn.Identity()
+        self.linear2 = nn.Linear(96, 256)
+        self.relu2 = nn.ReLU()
+        self.dropout2 = nn.Dropout(dropout) if use_dropout else nn.Identity()
+        self.linear3 = nn.Linear(256, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [N, 1, 28, 28] to logits [N, 10]."""
+        x = self.flatten(images)
+        x = self.dropout1(self.relu1(self.linear1(x)))
+        x = self.dropout2(self.relu2(self.linear2(x)))
+        logits: Tensor = self.linear3(x)
+        return logits

@@ -1,0 +1,211 @@
+"""What a program really contains, read back from the bytes that ship.
+
+The graph in memory proves nothing about the file. A `.pte` file has two layers: a flatbuffer that ExecuTorch's reader
+decodes, and in it the data of each delegate. That of XNNPACK is a graph (flatbuffer, schema:
+executorch/backends/xnnpack/serialization/schema.fbs) whose constants lie in the `.pte` file, each under the SHA-256
+of its bytes.
+"""
+
+import json
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armdigits.core import files
+from armdigits.core.errors import BadInput
+from armdigits.program.build import quiet
+
+DTYPES: dict[str, np.dtype[Any]] = {  # XNNPACK's types; "qc" has a scale per output channel, "q" one per tensor
+    "xnn_datatype_fp32": np.dtype("<f4"),
+    "xnn_datatype_qint8": np.dtype("i1"),
+    "xnn_datatype_qint32": np.dtype("<i4"),
+    "xnn_datatype_qcint8": np.dtype("i1"),
+    "xnn_datatype_qcint32": np.dtype("<i4"),
+}
+BACKEND = "XnnpackBackend"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A weight or a bias as the file stores it: float32, or integers with a scale for each output."""
+
+    stored: NDArray[Any]
+    scale: NDArray[np.float32] | None
+
+    def values(self) -> NDArray[np.float32]:
+        """The numbers that it stands for: scale * stored."""
+        if self.scale is None:
+            return self.stored
+        return self.stored.astype(np.float32) * self.scale.reshape(-1, *[1] * (self.stored.ndim - 1))
+
+
+@dataclass(frozen=True)
+class Activation:
+    """How an int8 tensor between two layers is stored: value = scale * (stored - zero_point)."""
+
+    scale: np.float32
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One fully connected node.
+
+    Attributes:
+        weight: [out, in].
+        bias: [out], or None when the node has none.
+        relu: whether outputs below 0 become 0: the fused ReLU.
+        input, output: how its activations are stored; None: as float32.
+    """
+
+    weight: Constant
+    bias: Constant | None
+    relu: bool
+    input: Activation | None
+    output: Activation | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A program, in the order of its execution.
+
+    Attributes:
+        delegates: the backends, one name for each part of the graph that a backend runs.
+        operators: what runs on ExecuTorch's portable kernels, outside the delegates.
+        nodes: the operators inside the delegates.
+        linears: the fully connected nodes among them.
+    """
+
+    delegates: tuple[str, ...]
+    operators: tuple[str, ...]
+    nodes: tuple[str, ...]
+    linears: tuple[Linear, ...]
+
+
+def read_back(content: bytes, name: str | Path) -> Contents:
+    """Decode the bytes of a program; `name` stands in the message.
+
+    Raises:
+        BadInput: they are damaged, or were written by another version of ExecuTorch.
+    """
+    with quiet():
+        # Private: ExecuTorch has no public reader of `.pte` files. The version is pinned, and test_contents.py reads
+        # a program, so a release that moves these fails there.
+        from executorch.exir._serialize._flatbuffer import _get_flatc_path
+        from executorch.exir._serialize._program import deserialize_pte_binary
+
+        try:
+            return _contents(deserialize_pte_binary(content), _get_flatc_path())
+        except Exception as error:  # the readers fail in many ways on damaged bytes
+            reason = (str(error).splitlines() or ["no reason given"])[0]
+            raise BadInput(
+                f"{name}: not a complete program of this version of ExecuTorch ({type(error).__name__}: {reason}); "
+                "run: dvc repro --force quantize"
+            ) from None
+
+
+def _contents(file: Any, flatc: str) -> Contents:
+    from executorch.exir.schema import KernelCall
+
+    (plan,) = file.program.execution_plan
+    constants = _constants(file)
+    payloads = [file.program.backend_delegate_data[part.processed.index].data for part in plan.delegates]
+    graphs = [
+        _graph(bytes(payload), flatc)
+        for part, payload in zip(plan.delegates, payloads, strict=True)
+        if part.id == BACKEND
+    ]
+    calls = [step.instr_args for chain in plan.chains for step in chain.instructions]
+    operators = [plan.operators[call.op_index] for call in calls if isinstance(call, KernelCall)]
+    return Contents(
+        delegates=tuple(part.id for part in plan.delegates),
+        operators=tuple(f"{operator.name}.{operator.overload}" for operator in operators),
+        nodes=tuple(node["xnode_union_type"] for graph in graphs for node in graph["xnodes"]),
+        linears=tuple(linear for graph in graphs for linear in _linears(graph, constants)),
+    )
+
+
+def _constants(file: Any) -> dict[str, bytes]:
+    """The constants by name, after a check of the SHA-256 that each name ends in."""
+    named = file.named_data
+    constants = {key: named.buffers[entry.buffer_index] for key, entry in named.pte_data.items()} if named else {}
+    for key, data in constants.items():
+        if files.sha256(data) != key.removeprefix("scale_"):
+            raise ValueError(f"the constant {key} does not have the SHA-256 in its name")
+    return constants
+
+
+def _graph(payload: bytes, flatc: str) -> Any:
+    """XNNPACK's graph, decoded by the flatbuffer compiler that comes with ExecuTorch.
+
+    flatc prints floats with six decimals, and infinity as invalid JSON. Declared as `uint`, which has the same layout,
+    each arrives as its bits; see `_float`.
+    """
+    from executorch.backends.xnnpack import serialization
+    from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
+
+    header = XNNHeader.from_bytes(payload[: XNNHeader.EXPECTED_LENGTH])
+    schema = resources.files(serialization).joinpath("schema.fbs").read_text()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "graph.fbs").write_text(re.sub(r":(\s*\[?)float\b", r":\1uint", schema))
+        (folder / "graph.bin").write_bytes(payload[header.flatbuffer_offset :][: header.flatbuffer_size])
+        command = [flatc, "--json", "--strict-json", "--defaults-json", "graph.fbs", "--", "graph.bin"]
+        subprocess.run(command, cwd=folder, capture_output=True, timeout=60, check=True)
+        return json.loads((folder / "graph.json").read_text())
+
+
+def _float(bits: int) -> np.float32:
+    return np.uint32(bits).view(np.float32)
+
+
+def _range(clamp: dict[str, int]) -> tuple[float, float]:
+    return float(_float(clamp["output_min"])), float(_float(clamp["output_max"]))
+
+
+def _linears(graph: dict[str, Any], constants: dict[str, bytes]) -> list[Linear]:
+    """The fully connected nodes of a decoded graph. Nodes refer to values, and values to constants, by number."""
+    values = {}
+    for entry in graph["xvalues"]:
+        value = entry["xvalue_union"]
+        tensor = value.get("tensor_value", value)  # a quantized value wraps a tensor
+        values[tensor["id_out"]] = tensor, value.get("quant_params", {})
+
+    def data(number: int) -> bytes:
+        return constants[graph["constant_data"][number]["named_key"]]
+
+    def constant(number: int) -> Constant:
+        tensor, quantization = values[number]
+        stored = np.frombuffer(data(tensor["constant_buffer_idx"]), DTYPES[tensor["datatype"]])
+        stored = stored.reshape(tensor["dims"])
+        if "scale_buffer_idx" in quantization:
+            return Constant(stored, np.frombuffer(data(quantization["scale_buffer_idx"]), "<f4"))
+        if "scale" in quantization:
+            return Constant(stored, np.full(len(stored), _float(quantization["scale"])))
+        return Constant(stored, None)
+
+    def activation(number: int) -> Activation | None:
+        quantization = values[number][1]
+        return Activation(_float(quantization["scale"]), quantization["zero_point"]) if quantization else None
+
+    linears = []
+    for node in graph["xnodes"]:
+        if node["xnode_union_type"] == "XNNFullyConnected":
+            ends, clamp = node["xnode_union"], node.get("output_min_max")
+            linears.append(
+                Linear(
+                    weight=constant(ends["filter_id"]),
+                    bias=constant(ends["bias_id"]) if ends["bias_id"] in values else None,
+                    relu=bool(clamp) and _range(clamp) == (0, np.inf),
+                    input=activation(ends["input1_id"]),
+                    output=activation(ends["output_id"]),
+                )
+            )
+    return linears

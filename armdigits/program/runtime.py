@@ -1,0 +1,161 @@
+"""Load and run programs. Imports only what inference needs: none of the exporters, which take seconds to import."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+# Private, after torch, whose libraries it is linked with. The public `executorch.runtime` wraps this module, takes ten
+# seconds to import, and has no switch for the number of threads.
+from executorch.extension.pybindings import _portable_lib
+from torch import Tensor
+
+from armdigits.core import files, paths
+from armdigits.core.errors import BadInput
+from armdigits.data.dataset import IMAGE_SHAPE
+
+Forward = Callable[[Tensor], Tensor]  # images float32 [N, 1, 28, 28] -> logits float32 [N, 10]
+
+IMAGE = (1, *IMAGE_SHAPE)
+MAGIC = b"ET12"  # file identifier of ExecuTorch's program flatbuffer, at bytes 4 to 8
+AGAIN = "run: dvc repro --force quantize"
+
+
+def use_threads(count: int) -> None:
+    """Set the number of XNNPACK's threads in this process. Call it before a program is loaded."""
+    with _stderr_muted():
+        _portable_lib._unsafe_reset_threadpool(count)
+
+
+def load(content: bytes) -> tuple[Forward, tuple[int, ...]]:
+    """Load a program with one input and one output, without any check.
+
+    Returns:
+        The function that it computes, and the shape of the largest input that it takes.
+
+    Raises:
+        RuntimeError: the runtime refuses the bytes. Damaged bytes can also crash the process.
+    """
+    with _stderr_muted():
+        method = _portable_lib._load_program_from_buffer(content).load_method("forward")
+
+    # The runtime reads the weights from the bytes without holding a reference to them, so the function holds one.
+    def forward(images: Tensor, _weights: bytes = content) -> Tensor:
+        logits: Tensor = method.call((images,))[0]
+        return logits
+
+    return forward, tuple(method.method_meta().input_tensor_meta(0).sizes())
+
+
+class Program:
+    """A loaded `.pte` file: `program(images)` gives logits.
+
+    The runtime checks neither its file nor its input: a damaged file can crash the process, an image of 14x56 pixels
+    passes for one of 28x28, and an int8 program turns NaN into a plausible digit. This class checks both.
+
+    Attributes:
+        max_batch: the largest number of images per call.
+        forward: the call without the checks, for contiguous images that pass `check`.
+    """
+
+    def __init__(self, content: bytes, name: str | Path) -> None:
+        """Load the bytes of a program; `name` stands in the messages.
+
+        Raises:
+            BadInput: the bytes are not a complete ExecuTorch program, or one for images of another shape.
+        """
+        _check_extent(content, name)
+        try:
+            self.forward, (self.max_batch, *shape) = load(content)
+        except RuntimeError as error:
+            raise BadInput(f"{name}: the runtime cannot load it ({str(error).splitlines()[0]}); {AGAIN}") from None
+        if tuple(shape) != IMAGE:
+            raise BadInput(f"{name}: expected a program for images {list(IMAGE)}, found {shape}; {AGAIN}")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The logits float32 [N, 10] of images float32 [N, 1, 28, 28] in [0, 1], 1 <= N <= `max_batch`.
+
+        Raises:
+            BadInput: as `check`.
+        """
+        self.check(images)
+        return self.forward(images.contiguous())
+
+    def check(self, images: Tensor) -> None:
+        """Raise BadInput when the images have another type, shape or range than the program takes."""
+        shape = images.shape
+        if images.dtype is not torch.float32 or shape[1:] != IMAGE or not 0 < shape[0] <= self.max_batch:
+            raise BadInput(
+                f"images: expected float32 [1 to {self.max_batch}, 1, 28, 28], "
+                f"got {str(images.dtype).removeprefix('torch.')} {list(shape)}"
+            )
+        smallest, largest = torch.aminmax(images)
+        low, high = smallest.item(), largest.item()
+        if not (low >= 0 and high <= 1):  # a comparison with NaN is false
+            raise BadInput(f"images: expected pixels from 0 to 1 (pixel / 255) and no NaN, got {low:.4g} to {high:.4g}")
+
+    def logits_of(self, images: Tensor) -> Tensor:
+        """The logits float32 [N, 10] of any number of images, in batches of at most `max_batch`."""
+        return torch.cat([self(batch) for batch in images.split(self.max_batch)])
+
+
+def write_programs(programs: Mapping[Path, bytes], weights_sha256: str) -> None:
+    """Write the programs, then the record with their digests and that of the checkpoint's weights."""
+    for path, content in programs.items():
+        files.write_bytes(path, content)
+    digests = {path.name: files.sha256(content) for path, content in programs.items()}
+    files.write_json(paths.PROGRAM_RECORD, {"weights_sha256": weights_sha256, "programs_sha256": digests})
+
+
+def read_program(path: Path, weights_sha256: str | None = None) -> Program:
+    """Load a program that `quantize` wrote.
+
+    Raises:
+        BadInput: as `read_content`, or as `Program`.
+    """
+    return Program(read_content(path, weights_sha256), path)
+
+
+def read_content(path: Path, weights_sha256: str | None = None) -> bytes:
+    """Read the bytes of a program that `quantize` wrote, checked against its record.
+
+    Args:
+        path: the program.
+        weights_sha256: of the weights that it must have been made from; None accepts any.
+
+    Raises:
+        BadInput: the program or the record is missing, they do not match, or it was made from other weights.
+    """
+    record = files.read_json(paths.PROGRAM_RECORD, "quantize")
+    content = files.read_bytes(path, "quantize")
+    expected, found = record["programs_sha256"][path.name], files.sha256(content)
+    if found != expected:
+        raise BadInput(f"{path}: expected SHA-256 {expected} (from {paths.PROGRAM_RECORD}), found {found}; {AGAIN}")
+    if weights_sha256 is not None and record["weights_sha256"] != weights_sha256:
+        raise BadInput(f"{path}: made from another checkpoint than {paths.MODEL}; {AGAIN}")
+    return content
+
+
+def _check_extent(content: bytes, name: str | Path) -> None:
+    """Compare the length with the header's (layout: `_ExtendedHeader` in executorch/exir/_serialize/_program.py)."""
+    if content[4:8] != MAGIC or content[8:12] != b"eh00":
+        raise BadInput(f"{name}: not an ExecuTorch program of format {MAGIC.decode()}; {AGAIN}")
+    program, start, segments = (int.from_bytes(content[at : at + 8], "little") for at in (16, 24, 32))
+    expected = max(program, start + segments)
+    if len(content) != expected:
+        raise BadInput(f"{name}: expected {expected} bytes, found {len(content)}; {AGAIN}")
+
+
+@contextmanager
+def _stderr_muted() -> Iterator[None]:
+    """Mute file descriptor 2: the log of the runtime's C++ code at its start has no switch."""
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as sink:
+            os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

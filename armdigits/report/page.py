@@ -1,0 +1,211 @@
+"""The page of the last run: one HTML file that needs no network and no other file.
+
+It shows what the stages wrote, and follows the light or dark mode of the reader's system. `dvc plots show` compares
+runs; this page explains one.
+"""
+
+import base64
+import csv
+import io
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+from PIL import Image
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from sklearn import metrics
+
+from armdigits.core import files, paths
+from armdigits.core.errors import BadInput
+from armdigits.core.parameters import load_parameters
+from armdigits.data.dataset import CLASSES, Split, read_provenance, read_split
+from armdigits.models.checkpoint import read_checkpoint
+from armdigits.models.scoring import confident_mistakes, logits_of
+from armdigits.report import charts, results
+
+REPORT = Path("report/index.html")
+FOLDER = Path(__file__).parent
+
+
+def render() -> str:
+    """The page of the run in the current folder, from page.html and page.css.
+
+    Raises:
+        BadInput: params.yaml is invalid, or a stage's output is missing or broken.
+    """
+    parameters = load_parameters(paths.PARAMETERS)
+    evaluate = files.read_json(paths.EVALUATE_METRICS, "evaluate")
+    quantize = files.read_json(paths.QUANTIZE_METRICS, "quantize")
+    layers = files.read_json(paths.QUANTIZE_DETAILS, "quantize").get("layers")
+    benchmark = files.read_json(paths.BENCHMARK_DETAILS, "benchmark")
+    return _template().render(
+        palette=charts.PALETTE,
+        style=Markup((FOLDER / "page.css").read_text()),  # noqa: S704 - a file of this package
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        evaluate=evaluate,
+        quantize=quantize,
+        single=benchmark["batch_1"],
+        host=benchmark["host"],
+        results=results.results_of(*results.read_metrics()),
+        learning=learning_curves(),
+        confusion=confusion_matrix(),
+        scores=f1_scores(files.read_json(paths.EVALUATE_DETAILS, "evaluate")["classes"]),
+        mistakes=mistakes(read_split(paths.TEST_DATA), parameters.evaluate.misclassified),
+        batches=latencies(benchmark),
+        distributions=_base64(files.read_bytes(paths.LATENCY, "benchmark")),
+        layers=layers and noise_of(layers),
+        parameters=parameter_tables(parameters.model_dump()),
+        provenance=provenance(),
+        summary=files.read_bytes(paths.LAYERS, "train").decode(),
+    )
+
+
+def _template() -> Template:
+    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.filters["percent"] = lambda share, digits=2: f"{share * 100:.{digits}f} %"
+    environment.filters["thousands"] = lambda number: f"{number:,.0f}"
+    return environment.get_template("page.html")
+
+
+def learning_curves() -> list[dict[str, Any]]:
+    """A chart of the history's losses, and one of its accuracies: `title`, `chart`, and the `last` value by curve."""
+    rows = _read_csv(paths.HISTORY, "train", "epoch", "validation_loss", "validation_accuracy")
+    found = []
+    for ending, title in (("_loss", "Loss: cross-entropy, nats"), ("_accuracy", "Accuracy: share of the images")):
+        names = [name for name in rows[0] if name.endswith(ending)]
+        series = {name.removesuffix(ending): [row[name] for row in rows] for name in names}
+        chart = charts.curves(title, series, [row["epoch"] for row in rows], percent=ending == "_accuracy")
+        last = {name: values[-1] for name, values in series.items()}
+        found.append({"title": title, "chart": _inline(chart), "last": last})
+    return found
+
+
+def confusion_matrix() -> Markup:
+    """The chart of the test images' labels and predictions."""
+    rows = _read_csv(paths.PREDICTIONS, "evaluate", "actual", "predicted")
+    actual, predicted = ([int(row[name]) for row in rows] for name in ("actual", "predicted"))
+    counts = metrics.confusion_matrix(actual, predicted, labels=range(CLASSES))
+    return _inline(charts.confusion_matrix("Confusion matrix of the test images", counts.tolist()))
+
+
+def f1_scores(classes: dict[str, Any]) -> dict[str, Any]:
+    """The `chart` of each digit's F1 score, and the percentage at which its bars start, `lowest`."""
+    scores = {digit: score["f1"] * 100 for digit, score in classes.items()}
+    lowest = max(0.0, 10 * (min(scores.values()) // 10 - 1))
+    return {"chart": _inline(charts.bars("F1 score of each digit", scores, "%", lowest)), "lowest": lowest}
+
+
+def mistakes(test: Split, count: int) -> dict[str, Any]:
+    """Up to `count` wrong predictions with the highest probability, as `tiles`, and the `total` number of mistakes."""
+    model, _ = read_checkpoint(paths.MODEL)
+    wrong, predicted, confidence = confident_mistakes(logits_of(model, test.pixels()), test.targets())
+    tiles = []
+    for image, label, probability in zip(wrong[:count].tolist(), predicted, confidence, strict=False):
+        png = io.BytesIO()
+        Image.fromarray(255 - test.images[image].numpy()).save(png, "png", optimize=True)
+        tile = {"shown": int(test.labels[image]), "predicted": int(label), "probability": float(probability)}
+        tiles.append({"png": _base64(png.getvalue()), **tile})
+    return {"tiles": tiles, "total": len(wrong)}
+
+
+def latencies(benchmark: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each batch size its `name`, whether it is `noisy`, `rates` in images per second, and two charts."""
+    found = []
+    for key, batch in benchmark.items():
+        if not key.startswith("batch_"):
+            continue
+        name = key.replace("_", " ")
+        figures = {label: value for label, value in batch.items() if isinstance(value, dict)}
+        variants = {label: value for label, value in figures.items() if "p50_us" in value}
+        times = {label: (value["p50_us"], value["p90_us"], value["p99_us"]) for label, value in variants.items()}
+        ratios = {
+            label: (value["low"], value["ratio"], value["high"]) for label, value in figures.items() if "ratio" in value
+        }
+        found.append(
+            {
+                "name": name,
+                "noisy": batch["noisy"],
+                "rates": {label.replace("_", " "): value["images_per_s"] for label, value in variants.items()},
+                "times": _inline(charts.percentiles(f"Latency at {name}", times, "µs per call")),
+                "ratios": _inline(charts.intervals(f"Ratios at {name}", ratios)),
+            }
+        )
+    return found
+
+
+def noise_of(layers: dict[str, Any]) -> Markup:
+    """The chart of each layer's signal-to-quantization-noise ratio; null where a layer has no noise or no signal."""
+    rows = {name: layer["sqnr_db"] for name, layer in layers.items()}
+    lowest = min([0.0, *(value for value in rows.values() if value is not None)])
+    return _inline(charts.bars("Signal-to-quantization-noise ratio of each layer", rows, "dB", lowest))
+
+
+def parameter_tables(parameters: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each section of params.yaml its `name`, its `comment`, and `rows` of key, value and comment."""
+    document = YAML().load(paths.PARAMETERS.read_text())
+    return [
+        {
+            "name": name,
+            "comment": _comment(document, name),
+            "rows": [(key, str(parameters[name][key]), _comment(section, key)) for key in section],
+        }
+        for name, section in document.items()
+    ]
+
+
+def _comment(section: CommentedMap, key: str) -> str:
+    """The comment on the line of `key`; empty when there is none."""
+    tokens = section.ca.items.get(key)  # ruamel attaches to a key what follows it, the next lines' comments included
+    return tokens[2].value.splitlines()[0].lstrip("# ") if tokens and tokens[2] else ""
+
+
+def provenance() -> list[tuple[str, str]]:
+    """What the results were made from, and what was made: commit and checksums."""
+    data, programs = read_provenance(), files.read_json(paths.PROGRAM_RECORD, "quantize")
+    branch = _git("branch", "--show-current")
+    commit = (
+        _git("log", "-1", "--format=%h %s (%cs)") or "not a Git checkout",
+        f"on {branch}" if branch else "",
+        "with uncommitted changes" if _git("status", "--porcelain") else "",
+    )
+    return [
+        ("commit", " ".join(filter(None, commit))),
+        *((f"source: {name}", digest) for name, digest in data["source"].items()),
+        *((f"{name}, {entry['images']:,} images", entry["sha256"]) for name, entry in data["files"].items()),
+        ("weights", programs["weights_sha256"]),
+        *programs["programs_sha256"].items(),
+    ]
+
+
+def _git(*arguments: str) -> str:
+    """What a Git command prints; nothing outside a Git checkout."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _read_csv(path: Path, stage: str, *columns: str) -> list[dict[str, float]]:
+    """The rows of a table of numbers that `stage` wrote; at least one row, with at least these columns."""
+    reader = csv.DictReader(io.StringIO(files.read_bytes(path, stage).decode(errors="replace")))
+    try:
+        rows = [{name: float(value) for name, value in row.items()} for row in reader]
+    except (TypeError, ValueError):
+        rows = []
+    if not rows or not rows[0].keys() >= set(columns):
+        raise BadInput(f"{path}: not as {stage} wrote it; run: dvc repro --force {stage}")
+    return rows
+
+
+def _base64(png: bytes) -> str:
+    return base64.b64encode(png).decode()
+
+
+def _inline(svg: str) -> Markup:
+    return Markup(svg)  # noqa: S704 - matplotlib escapes the text inside

@@ -1,0 +1,101 @@
+"""The results table of the last run, from the metrics that the stages wrote."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from armdigits.core import files, paths
+from armdigits.core.errors import BadInput
+from armdigits.report.tables import markdown
+
+README = Path("README.md")
+BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
+
+
+class Results(NamedTuple):
+    """The table's cells, and the conditions under which they were measured."""
+
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    conditions: str
+
+
+def results_of(
+    train: dict[str, Any], evaluate: dict[str, Any], quantize: dict[str, Any], benchmark: dict[str, Any]
+) -> Results:
+    """The results, from the contents of train.json, evaluate.json, quantize.json and benchmark-details.json."""
+    single, host = benchmark["batch_1"], benchmark["host"]
+    model = {"accuracy": evaluate["accuracy"], "bytes": train["bytes"]}
+    rows = [
+        _row("eager fp32", model, single["eager"], "1"),
+        _row("fused fp32 program", quantize["fp32"], single["fp32"], _interval(single["fp32_over_eager"])),
+        _row("int8 program", quantize["int8"], single["int8"], _interval(single["int8_over_eager"])),
+    ]
+    features = f" with {host['features']}" if host["features"] else ""
+    conditions = (
+        f"{evaluate['dataset']}, {evaluate['test_images']:,} test images. {host['cpu']} ({host['arch']}){features}, "
+        f"threads: {host['threads']}{', NOISY' if single['noisy'] else ''}. Python {host['python']}, torch "
+        f"{host['torch']}, ExecuTorch {host['executorch']}, torchao {host['torchao']}."
+    )
+    return Results(("variant", "accuracy", "bytes", "p50 latency, batch 1", "ratio to eager [95 %]"), rows, conditions)
+
+
+def _row(name: str, program: dict[str, Any], latency: dict[str, Any], ratio: str) -> tuple[str, ...]:
+    return name, f"{program['accuracy'] * 100:.2f} %", f"{program['bytes']:,}", f"{latency['p50_us']:.1f} µs", ratio
+
+
+def _interval(ratio: dict[str, Any]) -> str:
+    return "{ratio:.3f} [{low:.3f}, {high:.3f}]".format(**ratio)
+
+
+def read_metrics() -> list[dict[str, Any]]:
+    """The arguments of `results_of` for the run in the current folder.
+
+    Raises:
+        BadInput: a metrics file is missing or broken, or the files are of different data sets.
+    """
+    contents = [
+        files.read_json(path, stage)
+        for path, stage in (
+            (paths.TRAIN_METRICS, "train"),
+            (paths.EVALUATE_METRICS, "evaluate"),
+            (paths.QUANTIZE_METRICS, "quantize"),
+            (paths.BENCHMARK_DETAILS, "benchmark"),
+        )
+    ]
+    names = {content["dataset"] for content in contents}
+    if len(names) > 1:
+        raise BadInput(f"metrics/: of different data sets ({', '.join(sorted(names))}); run: dvc repro")
+    return contents
+
+
+def render(train: dict[str, Any], evaluate: dict[str, Any], quantize: dict[str, Any], benchmark: dict[str, Any]) -> str:
+    """The table in Markdown, with its conditions under it; the arguments are those of `results_of`."""
+    header, rows, conditions = results_of(train, evaluate, quantize, benchmark)
+    return f"{markdown(header, rows, padded=True)}\n\n{conditions}\n"
+
+
+def table() -> str:
+    """The table of the run in the current folder, in Markdown. Raises BadInput as `read_metrics`."""
+    return render(*read_metrics())
+
+
+def with_table(readme: str, text: str) -> str:
+    """The text of a README with `text` between the two markers.
+
+    Raises:
+        BadInput: a marker is missing.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise BadInput(f"{README}: the lines {BEGIN.strip()} and {END.strip()} are missing")
+    return f"{before}{BEGIN}{text}{END}{after}"
+
+
+def write_readme() -> None:
+    """Put the table of the run into README.md."""
+    try:
+        readme = README.read_text()
+    except FileNotFoundError:
+        raise BadInput(f"{README}: no such file; run from the project folder") from None
+    files.write_bytes(README, with_table(readme, table()).encode())

@@ -1,0 +1,57 @@
+"""Augmentation: a random rotation, zoom, shear and shift of each training image, all in one affine map."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from armdigits.core.parameters import Augmentation
+
+BLOCK = 1000  # images at a time, whose coordinates fit into the processor's cache
+
+
+def augment(pixels: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
+    """Augment images float32 [N, 1, 28, 28]. Where the map reads beyond an image, there is background (0)."""
+    return transform(pixels, ranges, draw(len(pixels), generator))
+
+
+def draw(count: int, generator: torch.Generator) -> Tensor:
+    """The random numbers for `count` images, uniform from -1 to 1: float32 [6, count].
+
+    They are drawn on the CPU: a seed gives the same augmentation on every device.
+    """
+    sizes = [min(BLOCK, count - start) for start in range(0, count, BLOCK)]
+    return torch.cat([2 * torch.rand(6, size, generator=generator) - 1 for size in sizes], dim=1)
+
+
+def transform(pixels: Tensor, ranges: Augmentation, numbers: Tensor) -> Tensor:
+    """Augment images float32 [N, 1, 28, 28] with the `numbers` [6, N] from `draw`."""
+    maps = _maps(numbers, ranges, pixels.shape[-1]).to(pixels.device)
+    parts = zip(pixels.split(BLOCK), maps.split(BLOCK, dim=2), strict=True)
+    return torch.cat([_sample(*part) for part in parts])
+
+
+def _maps(numbers: Tensor, ranges: Augmentation, side: int) -> Tensor:
+    """The affine maps from coordinates in the results to coordinates in the images, float32 [2, 3, N].
+
+    Coordinates are those of `grid_sample`: x and y from -1 to 1.
+    """
+    turn, log_x, log_y, shear, shift_x, shift_y = numbers
+    sine, cosine = (turn * math.radians(ranges.rotation)).sin(), (turn * math.radians(ranges.rotation)).cos()
+    zoom_x, zoom_y = (log_x * ranges.zoom).exp(), (log_y * ranges.zoom).exp()
+    shear = shear * ranges.shear
+    shift = ranges.shift * 2 / side
+    to_x = cosine * zoom_x, cosine * shear - sine * zoom_y, shift_x * shift
+    to_y = sine * zoom_x, sine * shear + cosine * zoom_y, shift_y * shift
+    return torch.stack([*to_x, *to_y]).view(2, 3, -1)
+
+
+def _sample(pixels: Tensor, maps: Tensor) -> Tensor:
+    side = pixels.shape[-1]
+    centres = torch.linspace(-1, 1, side, device=pixels.device) * (side - 1) / side  # of the pixels
+    of_x, of_y, shift = maps.transpose(0, 1)[..., None]  # each [2, N, 1]
+    # The same as functional.affine_grid, which multiplies a matrix for each pixel and takes ten times as long.
+    grid = (of_y * centres)[..., None] + (of_x * centres)[..., None, :]  # [2, N, side, side]
+    grid += shift[..., None]
+    return functional.grid_sample(pixels, grid.permute(1, 2, 3, 0), padding_mode="zeros", align_corners=False)

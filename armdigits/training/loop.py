@@ -1,0 +1,154 @@
+"""The training loop, for the model and for the teacher.
+
+All images lie on the device as bytes. Every random number follows from the seed and the number of the epoch, and each
+generator belongs to one thread: timing does not change a bit, and a resumed training ends with the same bytes.
+"""
+
+import ctypes
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from armdigits.core.errors import Failure
+from armdigits.core.parameters import Augmentation, Recipe
+from armdigits.data.dataset import Split
+from armdigits.models.scoring import accuracy, cross_entropy, logits_of
+from armdigits.training.batches import DROPOUT, Chunk, chunks_of_epoch, epoch_seed, made_ahead
+from armdigits.training.loss import Distillation
+from armdigits.training.processes import SINGLE, Group
+from armdigits.training.snapshots import Snapshots
+from armdigits.training.step import Step, choose_step
+
+FIRST_RATE = 0.04  # of the one-cycle schedule, as a share of the peak
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of the training history. Losses are cross-entropies with the labels in nats, accuracies shares of images.
+
+    `train_loss` is the mean over the epoch's steps, with augmentation and dropout, before each update; the validation
+    figures are taken after the epoch, without both.
+    """
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+
+    def line(self, epochs: int) -> str:
+        """The epoch as a line of the log."""
+        return (
+            f"epoch {self.epoch:2}/{epochs}  train loss {self.train_loss:.4f}  "
+            f"validation loss {self.validation_loss:.4f}  accuracy {self.validation_accuracy:.2%}"
+        )
+
+
+def train(
+    model: nn.Module,
+    train_data: Split,
+    validation_data: Split,
+    recipe: Recipe,
+    augmentation: Augmentation,
+    distillation: Distillation | None = None,
+    snapshots: Snapshots | None = None,
+    group: Group = SINGLE,
+    make_step: Callable[[nn.Module, Distillation | None, Group], Step] = choose_step,
+) -> Iterator[Epoch]:
+    """Train `model` in place, on its device, and yield the history row by row.
+
+    With `snapshots`, a training that was interrupted resumes after its last complete epoch, and yields the epochs
+    before it again. Of several ranks, rank 0 alone has snapshots, validates and yields.
+
+    Raises:
+        Failure: the loss is not finite, or another rank is gone.
+    """
+    _keep_freed_memory()
+    device = next(model.parameters()).device
+    train_data, pixels, targets = train_data.to(device), validation_data.to(device).pixels(), validation_data.targets()
+    targets, teacher_logits = targets.to(device), distillation and distillation.teacher_logits.to(device)
+    step = make_step(model, distillation, group)
+    state = {**model.state_dict(), **step.state}
+    history = [Epoch(**row) for row in snapshots.restore(state)] if snapshots else []
+    yield from history
+
+    epochs = range(_completed_epochs(state, history, group) + 1, recipe.epochs + 1)
+    each_epoch = (chunks_of_epoch(train_data, teacher_logits, recipe, augmentation, n, group) for n in epochs)
+    chunks = made_ahead(chain.from_iterable(each_epoch))
+    for epoch in epochs:
+        torch.manual_seed(epoch_seed(recipe.seed, epoch, DROPOUT + group.rank))
+        train_loss = _train_one_epoch(model.train(), step, chunks, len(train_data), recipe, epoch, group)
+        if group.rank != 0:
+            continue
+        logits = logits_of(model, pixels)
+        history.append(Epoch(epoch, train_loss, cross_entropy(logits, targets), accuracy(logits, targets)))
+        if snapshots:
+            snapshots.save(state, [asdict(row) for row in history])
+        yield history[-1]
+
+
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """The rate after a share `progress` of all steps.
+
+    `one_cycle` rises from 4 % to the peak and falls to 0, each along half a cosine wave (L. Smith, N. Topin, 2018).
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    if progress < recipe.warm_up:
+        rise = (1 - math.cos(math.pi * progress / recipe.warm_up)) / 2
+        return recipe.learning_rate * (FIRST_RATE + (1 - FIRST_RATE) * rise)
+    return recipe.learning_rate * (1 + math.cos(math.pi * (progress - recipe.warm_up) / (1 - recipe.warm_up))) / 2
+
+
+def _train_one_epoch(
+    model: nn.Module, step: Step, chunks: Iterator[Chunk], images: int, recipe: Recipe, epoch: int, group: Group
+) -> float:
+    """Take the steps of an epoch of `images` images; returns their mean cross-entropy with the labels."""
+    images -= images % recipe.batch_size % group.world_size  # see `chunks_of_epoch`
+    steps, done = math.ceil(images / recipe.batch_size), 0
+    total = torch.zeros((), dtype=torch.float64)
+    hidden = None if group.rank == 0 else True  # None: shown on a terminal
+    with tqdm(total=steps, desc=f"epoch {epoch}", unit="step", disable=hidden, leave=False) as bar:
+        while done < steps:
+            chunk, outputs = next(chunks), []
+            for batch in chunk.batches():
+                rate = learning_rate(recipe, (epoch - 1 + (done + 0.5) / steps) / recipe.epochs)
+                outputs.append(step(*batch, rate))
+                done += 1
+            losses = functional.cross_entropy(torch.cat(outputs), chunk.labels, reduction="none").cpu()
+            if not losses.isfinite().all():
+                first = int((~losses.isfinite()).nonzero()[0]) // chunk.batch_size
+                raise _not_finite(recipe, epoch, done - len(outputs) + first + 1)
+            total += losses.double().sum()
+            bar.update(len(outputs))
+    return group.all_reduce(total).item() / images
+
+
+def _completed_epochs(state: dict[str, Tensor], history: list[Epoch], group: Group) -> int:
+    """How many epochs rank 0 has restored; the other ranks receive its `state`."""
+    completed = torch.tensor(len(history))
+    for tensor in (*state.values(), completed):
+        group.broadcast(tensor)
+    return int(completed)
+
+
+def _not_finite(recipe: Recipe, epoch: int, step: int) -> Failure:
+    return Failure(
+        f"the loss is not finite in epoch {epoch}, step {step}; lower learning_rate ({recipe.learning_rate}), "
+        "or look at warm_up and batch_size; no checkpoint was written"
+    )
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep freed memory for the next chunk, instead of returning it to the kernel and asking for it again.
+
+    Page faults hold up both threads: they made an epoch a tenth slower. Other C libraries are left alone.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD (malloc.h)
+            mallopt(option, 2**30)

@@ -1,0 +1,107 @@
+"""Snapshots: where an interrupted training resumes.
+
+After each epoch a safetensors file in `.state/` has all that the next epoch needs: the weights, the optimizer's
+tensors and, as metadata, the history so far and a fingerprint of everything that the result depends on. The file's
+name ends in the SHA-256 of its bytes, which reveals any damage. Random numbers and the place in the schedule follow
+from the number of the epoch, so they are not in it.
+"""
+
+import json
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from armdigits.core import files
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def fingerprint(script: Path, **inputs: Any) -> dict[str, str]:
+    """A SHA-256 for each kind of thing that the bits of a training depend on.
+
+    Args:
+        script: the stage's script; it counts as code, and so does every module of the package.
+        inputs: what else the result depends on, as JSON: the parameters, the record of the data, ...
+    """
+    modules = {str(path.relative_to(PACKAGE)): files.sha256(path.read_bytes()) for path in PACKAGE.rglob("*.py")}
+    parts = {
+        **inputs,
+        "code": {**modules, script.name: files.sha256(script.read_bytes())},
+        "versions": [sys.version, np.__version__, torch.__version__, torch.__config__.show()],
+        "instruction set": [platform.machine(), torch.backends.cpu.get_cpu_capability()],
+        "threads": torch.get_num_threads(),
+    }
+    return {name: files.sha256(json.dumps(part, sort_keys=True).encode()) for name, part in parts.items()}
+
+
+class Snapshots:
+    """The two newest snapshots of one training, in a folder of their own."""
+
+    def __init__(self, folder: Path, fingerprint: dict[str, str]) -> None:
+        """`fingerprint` is that of the training that starts now."""
+        self._folder = folder
+        self._fingerprint = fingerprint
+        self._newest: Path | None = None
+
+    def restore(self, state: dict[str, Tensor]) -> list[dict[str, Any]]:
+        """Fill the tensors of `state`, in place, from the newest snapshot that fits.
+
+        Prints a line for the snapshot that is used, and for each that is not, with the reason.
+
+        Returns:
+            The history up to the snapshot, a record per epoch; empty when the training starts from the beginning.
+        """
+        for path in sorted(self._folder.glob("epoch-*.safetensors"), reverse=True):
+            name = f"{self._folder.name}: snapshot {path.name[:15]}"
+            try:
+                tensors, history = self._read(path)
+            except (OSError, SafetensorError, ValueError, LookupError, TypeError) as error:
+                print(f"{name}... not used: {error}", flush=True)
+                continue
+            for key, tensor in state.items():
+                tensor.copy_(tensors[key])
+            self._newest = path
+            print(f"{name}... used: resuming after epoch {len(history)}", flush=True)
+            return history
+        return []
+
+    def save(self, state: dict[str, Tensor], history: list[dict[str, Any]]) -> None:
+        """Write the snapshot of the epoch that has just ended; keep it and the one before.
+
+        Args:
+            state: the tensors that the next epoch starts from, by name.
+            history: a JSON record per epoch so far.
+        """
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        record = {"fingerprint": self._fingerprint, "history": history}
+        content = save(tensors, {"record": json.dumps(record, allow_nan=False)})
+        path = self._folder / f"epoch-{len(history):05}-{files.sha256(content)}.safetensors"
+        files.write_bytes(path, content)
+        for other in self._folder.iterdir():
+            if other not in (path, self._newest):
+                other.unlink()
+        self._newest = path
+
+    def remove(self) -> None:
+        """Remove all: the training has ended and its results are written."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+        """The tensors and the history of a snapshot; ValueError says why it must not be used."""
+        if files.sha256(path.read_bytes()) != path.stem.rpartition("-")[2]:
+            raise ValueError("damaged, its SHA-256 is not the one in its name")
+        with safe_open(path, framework="pt") as file:
+            record = json.loads((file.metadata() or {})["record"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        other = [name for name, digest in self._fingerprint.items() if record["fingerprint"].get(name) != digest]
+        if other:
+            raise ValueError(f"made with other {', other '.join(other)}")
+        return tensors, record["history"]

@@ -1,0 +1,145 @@
+"""`armdigits predict`: reading digits in pictures."""
+
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from armdigits.cli import main
+from armdigits.cli.predict import digit_reader
+from armdigits.core import paths
+from armdigits.data.dataset import Split, read_provenance, read_split
+from armdigits.data.preprocessing import mnist_image
+from tests.helpers import ROOT, run
+
+SIZES = (28, 63, 224)
+
+
+def picture(image: torch.Tensor, choice: random.Random) -> bytes:
+    """A PNG of uint8 [28, 28], scaled to one of three sizes, inverted or not, with margins of random widths."""
+    side = choice.choice(SIZES)
+    values = np.asarray(Image.fromarray(image.numpy()).resize((side, side), Image.Resampling.BICUBIC))
+    values = np.pad(values, [[choice.randrange(side) for _ in range(2)] for _ in range(2)])
+    buffer = io.BytesIO()
+    Image.fromarray(255 - values if choice.random() < 0.5 else values).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def share_right(test: Split, count: int) -> float:
+    """The accuracy on pictures of `count` test images, drawn with a fixed seed."""
+    choice = random.Random(1)  # noqa: S311
+    read = digit_reader("int8")
+    right = 0
+    for position in choice.sample(range(len(test)), count):
+        right += int(np.argmax(read(picture(test.images[position], choice)))) == int(test.labels[position])
+    return right / count
+
+
+@pytest.fixture
+def pictures(ran: Path) -> Path:
+    """A project that has run, with some pictures in it."""
+    test = read_split(paths.TEST_DATA)
+    for number in range(3):
+        (ran / f"{number}.png").write_bytes(picture(test.images[number], random.Random(number)))  # noqa: S311
+    (ran / "empty.png").touch()
+    (ran / "text.png").write_text("no picture")
+    Image.new("L", (30, 30), 255).save(ran / "blank.png")
+    return ran
+
+
+def mnist_is_here() -> bool:
+    """Whether data/ holds MNIST, by its own record: metrics/ come with every clone, whatever ran there."""
+    return paths.PROVENANCE.exists() and read_provenance()["name"] == "mnist"
+
+
+def test_mnist_is_read_from_pictures_of_any_size(monkeypatch):
+    """500 test images; needs the project's own run on the full MNIST."""
+    monkeypatch.chdir(ROOT)
+    if not paths.INT8_PROGRAM.exists() or not mnist_is_here():
+        pytest.skip("the pipeline has not run on MNIST here")
+    assert share_right(read_split(paths.TEST_DATA), 500) >= 0.95
+
+
+def test_the_embedded_digits_are_read_from_pictures_of_any_size(ran):
+    """Unlike MNIST's they are not placed by their centre of mass, and the model learned them so: a lower share."""
+    assert share_right(read_split(paths.TEST_DATA), 200) >= 0.6
+
+
+def test_mnists_own_images_come_back_unchanged(monkeypatch):
+    """Through picture files of 28x28 pixels: the digit is placed as MNIST's are."""
+    monkeypatch.chdir(ROOT)
+    if not mnist_is_here():
+        pytest.skip("data/ does not hold MNIST")
+    images = read_split(paths.TEST_DATA).images[:200].numpy()
+    moved = 0
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "png")
+        moved += np.abs(mnist_image(buffer.getvalue()).astype(int) - image).mean() > 2
+    assert moved <= 2
+
+
+def test_every_readable_picture_is_answered_and_every_other_gets_a_line(pictures, capsys):
+    assert main(["predict", "0.png", "empty.png", "gone.png", "text.png", "blank.png", "1.png", "."]) == 2
+    printed = capsys.readouterr()
+    assert [line.split(":")[0] for line in printed.out.splitlines()] == ["0.png", "1.png"]
+    lines = [
+        "empty.png: empty",
+        "gone.png: No such file or directory",
+        "text.png: not a picture",
+        "blank.png: blank: no digit stands out",
+        ".: Is a directory",
+    ]
+    for line, expected in zip(printed.err.splitlines(), lines, strict=True):
+        assert line.startswith(expected)
+
+
+def test_json_has_a_line_for_each_file_and_probabilities_that_sum_to_1(pictures, capsys):
+    assert main(["predict", "--json", "0.png", "blank.png", "1.png"]) == 2
+    first, blank, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert blank.keys() == {"file", "error"}
+    for answer in (first, second):
+        assert sum(answer["probabilities"]) == pytest.approx(1)
+        assert answer["label"] == int(np.argmax(answer["probabilities"]))
+
+
+def test_a_dash_reads_the_picture_from_standard_input(pictures, capsys):
+    command = [sys.executable, "-m", "armdigits", "predict", "--json", "-"]
+    content = (pictures / "0.png").read_bytes()
+    done = subprocess.run(command, cwd=pictures, input=content, capture_output=True, check=False, env=os.environ)
+    assert main(["predict", "--json", "0.png"]) == 0
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {**json.loads(capsys.readouterr().out), "file": "-"}
+
+
+def test_the_fp32_program_gives_nearly_the_same_probabilities(pictures, capsys):
+    for name in ("int8", "fp32"):
+        assert main(["predict", "--json", "--program", name, "0.png"]) == 0
+    int8, fp32 = (json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines())
+    assert int8 != fp32
+    assert int8 == pytest.approx(fp32, abs=0.1)
+
+
+def test_without_a_program_it_says_which_stage_makes_it(pictures):
+    paths.INT8_PROGRAM.unlink()
+    done = run(pictures, sys.executable, "-m", "armdigits", "predict", "0.png")
+    assert done.returncode == 2
+    assert done.stderr == "predict: models/int8.pte: no such file; run: dvc repro quantize\n"
+
+
+def test_a_damaged_program_is_refused(pictures, capsys):
+    content = bytearray(paths.INT8_PROGRAM.read_bytes())
+    content[len(content) // 2] ^= 1
+    paths.INT8_PROGRAM.write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "0.png"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("predict: models/int8.pte: expected SHA-256 ")

@@ -1,0 +1,93 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from armdigits.core.errors import BadInput, Failure
+from armdigits.core.files import read_bytes, read_json, write_bytes, write_csv, write_json
+
+
+def names() -> list[str]:
+    """The names of the files in the current folder."""
+    return sorted(path.name for path in Path().iterdir())
+
+
+def test_a_written_file_is_complete_and_alone_in_its_new_folder(folder: Path) -> None:
+    write_bytes(Path("new/file"), b"content")
+    assert Path("new/file").read_bytes() == b"content"
+    assert [path.name for path in Path("new").iterdir()] == ["file"]
+
+
+def test_a_write_replaces_the_temporary_file_of_a_killed_writer(folder: Path) -> None:
+    Path(".file.tmp").write_bytes(b"a much longer text than the new content")
+    write_bytes(Path("file"), b"content")
+    assert Path("file").read_bytes() == b"content"
+    assert names() == ["file"]
+
+
+def test_a_write_that_fails_names_the_file_and_leaves_nothing(folder: Path) -> None:
+    Path("file").touch()
+    with pytest.raises(Failure) as caught:
+        write_bytes(Path("file/below"), b"content")
+    assert str(caught.value) == "file/below: File exists; nothing was left half-written"
+    Path("taken/x").mkdir(parents=True)
+    with pytest.raises(Failure, match=r"^taken: Is a directory; nothing was left half-written$"):
+        write_bytes(Path("taken"), b"content")
+    assert names() == ["file", "taken"]
+
+
+def test_an_exception_while_writing_leaves_the_old_file_and_no_other(folder: Path) -> None:
+    write_bytes(Path("file"), b"old")
+    with pytest.raises(TypeError):
+        write_bytes(Path("file"), "a str")  # type: ignore[arg-type]
+    assert Path("file").read_bytes() == b"old"
+    assert names() == ["file"]
+
+
+def test_json_keeps_the_order_of_its_keys_and_refuses_nan(folder: Path) -> None:
+    write_json(Path("a.json"), {"b": 1, "a": 0.1})
+    assert list(json.loads(Path("a.json").read_text())) == ["b", "a"]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(Path("a.json"), {"loss": math.nan})
+    assert read_json(Path("a.json"), "train") == {"b": 1, "a": 0.1}
+
+
+def test_a_table_keeps_every_digit(folder: Path) -> None:
+    write_csv(Path("a.csv"), ("epoch", "loss"), [(1, 0.1 + 0.2)])
+    assert Path("a.csv").read_text() == "epoch,loss\n1,0.30000000000000004\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "x.json: no such file; run: dvc repro train"),
+        (b"{", "x.json: not valid JSON (Expecting property name"),
+        (b"\xff", "x.json: not valid JSON ("),
+        (b"[]", "x.json: expected a JSON object; run: dvc repro --force train"),
+    ],
+    ids=["missing", "cut", "binary", "list"],
+)
+def test_an_unreadable_json_file_is_named_with_the_stage_to_run(
+    folder: Path, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        Path("x.json").write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_json(Path("x.json"), "train")
+    assert str(caught.value).startswith(message)
+    assert str(caught.value).endswith("train")
+
+
+def test_a_failed_read_does_not_speak_of_half_written_files(folder: Path) -> None:
+    Path("x").mkdir()
+    with pytest.raises(BadInput) as caught:
+        read_bytes(Path("x"), "train")
+    assert str(caught.value) == "x: cannot be read (Is a directory); run: dvc repro --force train"
+
+
+def test_a_missing_entry_at_any_depth_names_the_file_and_the_stage_to_run(folder: Path) -> None:
+    write_json(Path("x.json"), {"int8": {"bytes": 1}})
+    content = read_json(Path("x.json"), "quantize")
+    with pytest.raises(BadInput, match=r"^x.json: has no entry accuracy; run: dvc repro --force quantize$"):
+        content["int8"]["accuracy"]

@@ -1,0 +1,161 @@
+from pathlib import Path
+
+import pytest
+
+from armdigits.core.errors import BadInput
+from armdigits.core.parameters import Parameters, load_parameters
+from tests.helpers import ROOT, set_parameters
+
+
+@pytest.fixture
+def project(folder: Path) -> Path:
+    """A folder with the committed params.yaml, which is the current one."""
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    return folder
+
+
+def errors(project: Path, **values: str) -> list[str]:
+    """The lines with which the file is refused after these changes; `train__epochs` stands for `train.epochs`."""
+    set_parameters(project, {key.replace("__", "."): value for key, value in values.items()})
+    with pytest.raises(BadInput) as caught:
+        load_parameters(Path("params.yaml"))
+    assert caught.value.exit_code == 2
+    return str(caught.value).splitlines()
+
+
+def test_the_committed_file_is_valid(project: Path) -> None:
+    assert isinstance(load_parameters(Path("params.yaml")), Parameters)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.epochs", "0", "train.epochs: input should be greater than or equal to 1, got 0"),
+        ("train.epochs", "2.5", "train.epochs: input should be a valid integer, got 2.5"),
+        ("train.epochs", "true", "train.epochs: input should be a valid integer, got True"),
+        ("train.epochs", "", "train.epochs: input should be a valid integer, got None"),
+        ("train.epochs", "{a: 1}", "train.epochs: input should be a valid integer, got a section"),
+        ("train.device", "gpu", "train.device: input should be 'cpu', 'cuda', 'mps' or 'auto', got 'gpu'"),
+        ("train.learning_rate", ".nan", "train.learning_rate: input should be a finite number, got nan"),
+        ("train.learning_rate", "0", "train.learning_rate: input should be greater than 0, got 0"),
+        ("train.dropout", "1.0", "train.dropout: input should be less than 1, got 1.0"),
+        ("train.seed", "-1", "train.seed: input should be greater than or equal to 0, got -1"),
+        ("train.schedule", "constant", "train.warm_up: expected 0 where train.schedule is constant, got 0.2"),
+        ("teach.schedule", "constant", "teach.warm_up: expected 0 where teach.schedule is constant, got 0.2"),
+        ("train.teacher_weight", "0", "train.temperature: expected 1 where train.teacher_weight is 0, got 3.0"),
+        ("teach.views", "0", "teach.views: input should be greater than or equal to 1, got 0"),
+        ("augmentation.zoom", "-0.5", "augmentation.zoom: input should be greater than or equal to 0, got -0.5"),
+        ("dataset.name", "cifar", "dataset.name: input should be 'mnist' or 'digits', got 'cifar'"),
+        ("dataset.validation", "60000", "dataset.validation: expected 10 to 59990 of the 60000 training images"),
+        ("train.batch_size", "55001", "train.batch_size: expected at most 55000, the training images that remain"),
+        ("quantize.calibration_samples", "60000", "calibration_samples: expected at most 55000, the training images"),
+        ("train.processes", "0", "train.processes: input should be greater than or equal to 1, got 0"),
+        ("train.processes", "3", "train.processes: expected a divisor of train.batch_size (32)"),
+        ("train.processes", "64", "train.processes: expected a divisor of train.batch_size (32)"),
+        ("benchmark.batch_sizes", "[1, 0]", "batch_sizes.1: input should be greater than or equal to 1, got 0"),
+        ("benchmark.batch_sizes", "[]", "list should have at least 1 item after validation, not 0, got []"),
+        ("benchmark.batch_sizes", "[1, 8, 8]", "batch_sizes: expected each size once, got [1, 8, 8]"),
+        ("benchmark.batch_sizes", "[2]", "expected size 1 among them (the results table shows it), got [2]"),
+        ("benchmark.batch_sizes", "[1, 4096]", "batch_sizes: expected at most quantize.max_batch (1024), got 4096"),
+    ],
+)
+def test_an_invalid_value_gets_one_line_with_the_key_what_was_expected_and_what_was_found(
+    project: Path, key: str, value: str, message: str
+) -> None:
+    (line,) = errors(project, **{key.replace(".", "__"): value})
+    assert line.startswith(f"params.yaml: {key.split('.')[0]}.")
+    assert message in line
+
+
+@pytest.mark.parametrize("processes", [1, 2, 16, 32])
+def test_processes_that_divide_the_batch_are_valid(project: Path, processes: int) -> None:
+    set_parameters(project, {"train.processes": str(processes)})
+    assert load_parameters(Path("params.yaml")).train.processes == processes
+
+
+def test_all_errors_are_reported_at_once(project: Path) -> None:
+    lines = errors(project, train__epochs="0", train__dropout="2", benchmark__threads="no")
+    assert [line.split(": ")[1] for line in lines] == ["train.epochs", "train.dropout", "benchmark.threads"]
+
+
+def test_values_that_contradict_each_other_are_all_reported_at_once(project: Path) -> None:
+    lines = errors(project, train__batch_size="60000", train__processes="7", train__schedule="constant")
+    assert [line.split(": ")[1] for line in lines] == ["train.batch_size", "train.warm_up", "train.processes"]
+
+
+def test_several_views_without_augmentation_are_refused(project: Path) -> None:
+    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift")}
+    assert errors(project, **off) == ["params.yaml: teach.views: expected 1 where all of augmentation is 0, got 4"]
+
+
+@pytest.mark.parametrize(
+    ("written", "changed", "expected"),
+    [
+        ("  dropout:", "  dropuot:", "params.yaml: train.dropuot: unknown key; did you mean dropout?"),
+        ("quantize:", "quantise:", "params.yaml: quantise: unknown key; did you mean quantize?"),
+        ("  dropout:", "  xyz:", "params.yaml: train.xyz: unknown key; remove it"),
+    ],
+)
+def test_an_unknown_key_is_refused_and_the_nearest_known_one_is_named(
+    project: Path, written: str, changed: str, expected: str
+) -> None:
+    file = project / "params.yaml"
+    file.write_text(file.read_text().replace(written, changed))
+    lines = errors(project)
+    missing = "train.dropout" if "dropout" in written else "quantize"
+    assert lines == [f"params.yaml: {missing}: missing", expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 0.001), ("1e-03", 0.001), ("0.001", 0.001), ("1e-3x", None), ("'0.001'", None)]
+)
+def test_a_float_is_read_as_dvc_reads_it(project: Path, text: str, value: float | None) -> None:
+    set_parameters(project, {"train.learning_rate": text})
+    if value is None:
+        with pytest.raises(BadInput, match="train.learning_rate: input should be a valid number"):
+            load_parameters(Path("params.yaml"))
+    else:
+        assert load_parameters(Path("params.yaml")).train.learning_rate == value
+
+
+def test_yaml_12_decides_010_is_ten_and_yes_is_a_text(project: Path) -> None:
+    set_parameters(project, {"train.epochs": "010"})
+    assert load_parameters(Path("params.yaml")).train.epochs == 10
+    for text in ("yes", "no", "on", "12:30"):
+        expected = f"params.yaml: train.epochs: input should be a valid integer, got '{text}'"
+        assert errors(project, train__epochs=text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {epochs: 1}\ntrain: {epochs: 2}", 'line 2: found duplicate key "train"'),
+        ("train:\n  epochs: 1\n  seed: 1\n  epochs: 2", 'line 4: found duplicate key "epochs"'),
+        ("train: {epochs: 1", "line 1: "),
+        ("train: *unknown", "line 1: found undefined alias"),
+        ("!!python/object/apply:os.system [exit]", "line 1: could not determine a constructor"),
+        ("!!bool text", "not valid YAML ('text')"),
+        ("[" * 500, "not valid YAML (maximum recursion depth exceeded"),
+        ("- train", "expected the sections dataset, augmentation, teach, train, evaluate, quantize, benchmark"),
+        ("", "expected the sections dataset, augmentation, teach, train, evaluate, quantize, benchmark"),
+        ("\xff\x00", "not valid YAML (unacceptable character"),
+    ],
+    ids=["key", "nested key", "brace", "alias", "object", "tag", "depth", "list", "empty", "binary"],
+)
+def test_an_unreadable_file_gets_one_line_with_the_number_of_the_line(folder: Path, text: str, message: str) -> None:
+    Path("params.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput) as caught:
+        load_parameters(Path("params.yaml"))
+    assert str(caught.value).startswith(f"params.yaml: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_where_to_run(folder: Path) -> None:
+    with pytest.raises(BadInput, match=r"^params.yaml: no such file; run from the project folder$"):
+        load_parameters(Path("params.yaml"))
+
+
+def test_a_folder_named_params_yaml_is_refused(folder: Path) -> None:
+    Path("params.yaml").mkdir()
+    with pytest.raises(BadInput, match=r"^params.yaml: cannot be read \(Is a directory\)$"):
+        load_parameters(Path("params.yaml"))

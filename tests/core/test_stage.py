@@ -1,0 +1,148 @@
+"""What every stage does around its work; signals and locks are tested on real processes."""
+
+import signal
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from armdigits.core import stage
+from tests.helpers import ROOT, copy_project, results, run, run_stage_here, set_parameters
+
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
+SLEEPER = """
+import time
+from armdigits.core import stage
+stage.run("train", lambda parameters: (print("working", flush=True), time.sleep(60)))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without data, which is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return copy_project(tmp_path)
+
+
+def start(project: Path) -> subprocess.Popen[str]:
+    """Start a stage named train that sleeps, and wait until it works."""
+    command = [sys.executable, "-c", SLEEPER]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "working\n"
+    return process
+
+
+def test_a_second_copy_fails_at_once_and_a_killed_one_releases_its_lock(project: Path) -> None:
+    first = start(project)
+    second = run(project, sys.executable, "-c", SLEEPER)
+    first.kill()
+    first.communicate()
+    assert second.returncode == 2
+    assert second.stderr == f"train: another train is running (pid {first.pid}); wait for it or end it\n"
+    third = start(project)
+    third.kill()
+    third.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_stage_in_one_line_with_128_plus_its_number(project: Path, number: signal.Signals) -> None:
+    process = start(project)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert errors == f"train: ended by {number.name}\n"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_invalid_parameters_end_every_stage_before_it_works(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    set_parameters(project, {"train.epochs": "0"})
+    before = results(project)
+    assert run_stage_here(name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"{name}: params.yaml: train.epochs: input should be greater than or equal to 1, got 0"
+    assert results(project) == before
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_help_prints_the_docstring_of_the_stage_and_runs_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    module = import_module(f"stages.{name}")
+    before = results(project)
+    with pytest.raises(SystemExit) as ended:
+        stage.run(name, module.main, ["--help"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: python -m stages.{name} ")
+    assert module.__doc__
+    assert module.__doc__.strip() in printed
+    assert results(project) == before
+
+
+def test_help_works_from_the_command_line(project: Path) -> None:
+    done = run(project, sys.executable, "-m", "stages.preflight", "--help")
+    assert done.returncode == 0
+    assert "\nCheck params.yaml" in done.stdout
+
+
+def test_an_unknown_argument_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = results(project)
+    with pytest.raises(SystemExit) as ended:
+        stage.run("preflight", import_module("stages.preflight").main, ["--epochs=3"])
+    assert ended.value.code == 2
+    error = "python -m stages.preflight: error: unrecognized arguments: --epochs=3\n"
+    assert capsys.readouterr().err.endswith(error)
+    assert results(project) == before
+
+
+def test_a_rank_above_0_says_its_number_and_takes_no_lock(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(variable, value)
+    with stage.only_one("preflight"):
+        assert run_stage_here("preflight") == 0
+    set_parameters(project, {"train.epochs": "0"})
+    assert run_stage_here("preflight") == 2
+    assert capsys.readouterr().err.startswith("preflight, rank 1: params.yaml: train.epochs: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "before"),
+    [
+        ("teach", "data/train.safetensors", "download"),
+        ("train", "data/train.safetensors", "download"),
+        ("evaluate", "data/test.safetensors", "download"),
+        ("quantize", "models/model.safetensors", "train"),
+        ("benchmark", "models/model.safetensors", "train"),
+    ],
+)
+def test_a_missing_input_names_the_stage_that_writes_it(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str, missing: str, before: str
+) -> None:
+    assert run_stage_here(name) == 2
+    last = capsys.readouterr().err.splitlines()[-1]  # ExecuTorch logs to stderr, but not where a stage is the program
+    assert last == f"{name}: {missing}: no such file; run: dvc repro {before}"
+
+
+def test_a_download_without_any_mirror_says_what_to_do_and_leaves_a_note_for_make_repro(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_parameters(project, {"dataset.name": "mnist"})
+    monkeypatch.setenv("DATA_MIRROR", "no-such-folder")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert run_stage_here("download") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "download: no-such-folder: No such file or directory"
+    assert lines[1].endswith(": Connection refused")
+    assert "Set DATA_MIRROR to a folder or base URL" in lines[-1]
+    assert all(line.startswith("download: ") for line in lines)
+    assert (project / ".state/no-mirror").exists()
+    assert not list((project / "data").glob("*.safetensors"))

@@ -1,0 +1,218 @@
+"""The data sources. Downloads come from a real HTTP server on loopback, and are real MNIST where it is available."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from armdigits.core.errors import BadInput
+from armdigits.data import sources
+from tests.helpers import some_images
+
+NAMES = list(sources.ARRAYS)
+MNIST = Path(os.environ.get("DATA_MIRROR", "")).absolute()
+needs_mnist = pytest.mark.skipif(
+    "DATA_MIRROR" not in os.environ or not MNIST.is_dir(),
+    reason="DATA_MIRROR names no folder with the four files of MNIST",
+)
+
+
+def test_digits_have_mnists_margin_and_the_published_checksum() -> None:
+    train, test, source = sources.digits(seed=1)
+    assert (len(train), len(test)) == (1437, 360)
+    assert train.images[:, 4:24, 4:24].max() == 255
+    assert train.images[:, :4].max() == 0, "the margin is background"
+    assert source == {"sklearn.datasets.load_digits": sources.DIGITS_SHA256}
+
+
+def test_digits_are_split_by_class_and_by_seed() -> None:
+    _, test, _ = sources.digits(seed=1)
+    _, same, _ = sources.digits(seed=1)
+    _, other, _ = sources.digits(seed=2)
+    assert torch.bincount(test.labels).tolist() == [36, 36, 35, 37, 36, 37, 36, 36, 35, 36]
+    assert torch.equal(test.images, same.images)
+    assert not torch.equal(test.images, other.images)
+
+
+def test_split_off_stratifies_and_puts_each_image_into_one_part() -> None:
+    split = some_images(100)
+    rest, part = sources.split_off(split, 20, seed=3)
+    together = torch.cat([rest.images, part.images]).flatten(1).unique(dim=0)
+    assert len(rest) == 80
+    assert torch.equal(together, split.images.flatten(1).unique(dim=0))
+    assert torch.bincount(part.labels).tolist() == [2] * 10
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves a folder. `faults` has a kind of fault and a number of requests for some paths."""
+
+    def __init__(self, *arguments: Any, faults: dict[str, tuple[str, int]], **keywords: Any) -> None:
+        self.faults = faults
+        super().__init__(*arguments, **keywords)
+
+    def do_GET(self) -> None:
+        kind, left = self.faults.get(self.path, ("", 0))
+        if left:
+            self.faults[self.path] = (kind, left - 1)
+        if left and kind == "busy":
+            self.send_error(503)
+        elif left and kind == "gone":
+            self.send_error(404)
+        elif left and kind == "cut":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self.wfile.write(b"half")
+        else:
+            super().do_GET()
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+class Mirror(NamedTuple):
+    """The folder that a mirror serves, and its faults."""
+
+    folder: Path
+    faults: dict[str, tuple[str, int]]
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    """A mirror on loopback, the only one that can be reached."""
+    mirror = Mirror(tmp_path / "mirror", {})
+    mirror.folder.mkdir()
+    handler = partial(Handler, directory=str(mirror.folder), faults=mirror.faults)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setenv("DATA_MIRROR", f"http://127.0.0.1:{http.server_port}")
+        monkeypatch.setattr(sources.torchvision_mnist.MNIST, "mirrors", ["https://127.0.0.1:1/"])
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield mirror
+        http.shutdown()
+
+
+def put_small(folder: Path) -> bytes:
+    """Put a small file there under the name of MNIST's test labels."""
+    content = gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+    (folder / NAMES[3]).write_bytes(content)
+    return content
+
+
+def fetch(tmp_path: Path, content: bytes) -> bytes:
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    sources.fetch(NAMES[3], md5, tmp_path / "downloads")
+    assert [path.name for path in (tmp_path / "downloads").iterdir()] == [NAMES[3]]
+    return (tmp_path / "downloads" / NAMES[3]).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["busy", "cut"])
+def test_a_download_that_fails_twice_is_tried_a_third_time(mirror: Mirror, tmp_path: Path, kind: str) -> None:
+    content = put_small(mirror.folder)
+    mirror.faults[f"/{NAMES[3]}"] = (kind, 2)
+    assert fetch(tmp_path, content) == content
+
+
+def test_a_file_that_a_mirror_does_not_have_is_requested_once(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.faults[f"/{NAMES[3]}"] = ("gone", 99)
+    with pytest.raises(sources.NoMirror, match="404"):
+        fetch(tmp_path, b"")
+    assert mirror.faults[f"/{NAMES[3]}"] == ("gone", 98)
+
+
+def test_when_all_mirrors_fail_each_is_named_with_its_reason_and_what_to_do(mirror: Mirror, tmp_path: Path) -> None:
+    content = put_small(mirror.folder)
+    mirror.faults[f"/{NAMES[3]}"] = ("busy", 99)
+    with pytest.raises(sources.NoMirror) as caught:
+        fetch(tmp_path, content)
+    first, second, advice = str(caught.value).splitlines()
+    assert first.startswith("http://127.0.0.1:")
+    assert "503" in first
+    assert second == "https://127.0.0.1:1/: Connection refused"
+    assert "Set DATA_MIRROR" in advice
+    assert "make digits" in advice
+    assert not list((tmp_path / "downloads").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (b"<!DOCTYPE html><p>Please log in", "an HTML page instead of a gzip file"),
+        (gzip.compress(b"something else"), "bytes)"),
+        (b"", "(0 bytes)"),
+    ],
+    ids=["page", "archive", "nothing"],
+)
+def test_a_file_with_another_md5_is_refused_with_both_checksums(
+    mirror: Mirror, tmp_path: Path, found: bytes, words: str
+) -> None:
+    content = put_small(mirror.folder)
+    (mirror.folder / NAMES[3]).write_bytes(found)
+    with pytest.raises(BadInput) as caught:
+        fetch(tmp_path, content)
+    line = str(caught.value).splitlines()[0]
+    assert f"{NAMES[3]}: expected MD5 " in line
+    assert ", found " in line
+    assert words in line
+    assert not list((tmp_path / "downloads").glob("*"))
+
+
+def test_a_valid_download_is_not_repeated(mirror: Mirror, tmp_path: Path) -> None:
+    content = put_small(mirror.folder)
+    fetch(tmp_path, content)
+    (mirror.folder / NAMES[3]).unlink()
+    assert fetch(tmp_path, content) == content
+
+
+def test_a_damaged_download_is_repeated(mirror: Mirror, tmp_path: Path) -> None:
+    content = put_small(mirror.folder)
+    fetch(tmp_path, content)
+    (tmp_path / "downloads" / NAMES[3]).write_bytes(content[:-1])
+    assert fetch(tmp_path, content) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no gzip", "not a gzip-compressed IDX file"),
+        (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))[:-9], "not a gzip-compressed IDX file"),
+        (gzip.compress(b"ab"), "not a gzip-compressed IDX file"),
+        (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 9, 7, 2, 1])), "not a gzip-compressed IDX file"),
+        (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])), r"expected an array \[10000\], found \[3\]"),
+        (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 39, 16, *[3] * 10000])), "expected an array of SHA-256"),
+    ],
+    ids=["text", "cut", "short", "count", "shape", "values"],
+)
+def test_an_array_other_than_the_published_one_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / NAMES[3]).write_bytes(content)
+    with pytest.raises(BadInput, match=message):
+        sources.read_array(tmp_path / NAMES[3])
+
+
+@needs_mnist
+def test_mnist_is_read_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_MIRROR", str(MNIST))
+    train, test, source = sources.mnist(tmp_path / "downloads")
+    assert (len(train), len(test)) == (60_000, 10_000)
+    assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    assert set(source) == set(NAMES)
+
+
+@needs_mnist
+def test_mnist_is_downloaded_over_http_and_a_swapped_file_is_refused(mirror: Mirror, tmp_path: Path) -> None:
+    for name in NAMES:
+        shutil.copy(MNIST / name, mirror.folder / name)
+    train, _, _ = sources.mnist(tmp_path / "downloads")
+    assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    shutil.copy(MNIST / NAMES[1], mirror.folder / NAMES[3])
+    with pytest.raises(BadInput, match=f"{NAMES[3]}: expected MD5"):
+        sources.mnist(tmp_path / "others")

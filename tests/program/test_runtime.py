@@ -1,0 +1,189 @@
+import gc
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from armdigits.core import files, paths
+from armdigits.core.errors import BadInput
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.models.scoring import logits_of
+from armdigits.program import runtime
+from armdigits.program.runtime import Program, read_content, read_program
+from tests.helpers import run
+
+AGAIN = "run: dvc repro --force quantize"
+EITHER = pytest.mark.parametrize("name", ["fp32", "int8"])
+
+
+@pytest.fixture
+def program(request: pytest.FixtureRequest, name: str) -> Program:
+    loaded: Program = request.getfixturevalue(name)
+    return loaded
+
+
+def test_the_fp32_program_computes_the_models_logits(fp32: Program, model: NeuralNetwork, test_pixels: Tensor) -> None:
+    torch.testing.assert_close(fp32.logits_of(test_pixels), logits_of(model, test_pixels), atol=1e-4, rtol=1e-4)
+
+
+def test_the_int8_program_is_close_to_the_model_and_has_int8_logits(
+    int8: Program, model: NeuralNetwork, test_pixels: Tensor
+) -> None:
+    logits, expected = int8.logits_of(test_pixels), logits_of(model, test_pixels)
+    assert (logits.argmax(1) == expected.argmax(1)).float().mean() > 0.97
+    assert len(logits.unique()) <= 256
+
+
+@EITHER
+def test_an_image_has_equal_logits_alone_and_in_a_batch(program: Program, test_pixels: Tensor) -> None:
+    pixels = test_pixels[: program.max_batch]
+    alone = torch.cat([program(image) for image in pixels.split(1)])
+    torch.testing.assert_close(program(pixels), alone)
+
+
+def test_images_that_are_not_contiguous_get_the_right_logits(int8: Program, test_pixels: Tensor) -> None:
+    pixels = test_pixels[:6]
+    scattered = pixels.transpose(2, 3).contiguous().transpose(2, 3)
+    assert not scattered.is_contiguous()
+    assert torch.equal(int8(scattered), int8(pixels))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(0, 1, 28, 28),
+        torch.zeros(65, 1, 28, 28),
+        torch.zeros(1, 1, 28, 28, dtype=torch.float64),
+        torch.zeros(1, 1, 28, 28, dtype=torch.uint8),
+        torch.zeros(1, 784),
+        torch.zeros(1, 28, 28, 1),
+        torch.zeros(28, 28),
+        torch.zeros(()),
+    ],
+)
+def test_images_of_another_shape_or_type_are_refused(int8: Program, images: Tensor) -> None:
+    with pytest.raises(BadInput, match=r"^images: expected float32 \[1 to 64, 1, 28, 28\], got "):
+        int8(images)
+
+
+@EITHER
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1.01, -0.01, 255.0])
+def test_one_pixel_outside_0_to_1_is_refused(program: Program, value: float) -> None:
+    images = torch.zeros(3, 1, 28, 28)
+    images[1, 0, 27, 27] = value
+    with pytest.raises(BadInput, match=r"^images: expected pixels from 0 to 1 \(pixel / 255\) and no NaN, got .* to "):
+        program(images)
+
+
+def test_logits_do_not_change_when_the_program_is_called_again(int8: Program, test_pixels: Tensor) -> None:
+    first = int8(test_pixels[:1])
+    before = first.clone()
+    int8(test_pixels[1:2])
+    assert torch.equal(first, before)
+
+
+def test_a_call_works_after_its_program_and_bytes_are_out_of_scope(
+    pipeline: Path, int8: Program, test_pixels: Tensor
+) -> None:
+    path = pipeline / paths.INT8_PROGRAM
+    forward = Program(path.read_bytes(), "x.pte").forward
+    gc.collect()
+    overwritten = [bytes([position % 256]) * path.stat().st_size for position in range(50)]
+    assert torch.equal(forward(test_pixels[:1]), int8(test_pixels[:1]))
+    del overwritten
+
+
+@EITHER
+def test_a_program_reads_no_byte_after_its_images(pipeline: Path, name: str) -> None:
+    """The images end at a page without access, so a program that reads on crashes its process."""
+    code = f"""
+import ctypes, mmap, numpy as np, torch
+from pathlib import Path
+from armdigits.program.runtime import Program
+memory = mmap.mmap(-1, 8 * mmap.PAGESIZE)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+fence = start + 7 * mmap.PAGESIZE
+assert ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(fence), mmap.PAGESIZE, 0) == 0
+program = Program(Path("models/{name}.pte").read_bytes(), "x.pte")
+for count in (1, 3, 8):
+    begin = 7 * mmap.PAGESIZE - count * 28 * 28 * 4
+    images = torch.from_numpy(np.frombuffer(memory, np.float32, count * 784, begin).reshape(count, 1, 28, 28))
+    assert program(images).shape == (count, 10)
+"""
+    done = run(pipeline, sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+DAMAGES = pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda _: b"", lambda b: b[:40], lambda b: b[::-1]])
+
+
+@DAMAGES
+def test_damaged_bytes_are_refused_before_they_reach_the_runtime(
+    pipeline: Path, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "load", lambda _: pytest.fail("the runtime has got the bytes"))
+    with pytest.raises(BadInput, match=f"^x.pte: .*{AGAIN}$"):
+        Program(damage((pipeline / paths.INT8_PROGRAM).read_bytes()), "x.pte")
+
+
+def test_a_program_for_images_of_another_shape_is_refused(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "load", lambda _: (lambda images: images, (64, 3, 32, 32)))
+    expected = r"^x.pte: expected a program for images \[1, 28, 28\], found \[3, 32, 32\]; "
+    with pytest.raises(BadInput, match=expected):
+        Program((pipeline / paths.INT8_PROGRAM).read_bytes(), "x.pte")
+
+
+@pytest.fixture
+def written(folder: Path) -> bytes:
+    """Three programs and their record, which `write_programs` has written to the current folder."""
+    content = b"the bytes of a program"
+    runtime.write_programs({paths.FP32_PROGRAM: b"other bytes", paths.INT8_PROGRAM: content}, "0123")
+    return content
+
+
+@pytest.mark.parametrize("weights_sha256", [None, "0123"])
+def test_the_bytes_that_the_record_describes_are_read(written: bytes, weights_sha256: str | None) -> None:
+    assert read_content(paths.INT8_PROGRAM, weights_sha256) == written
+
+
+def test_the_record_has_the_digest_of_each_program_and_of_the_weights(written: bytes) -> None:
+    record = json.loads(paths.PROGRAM_RECORD.read_text())
+    digests = {"fp32.pte": files.sha256(b"other bytes"), "int8.pte": files.sha256(written)}
+    assert record == {"weights_sha256": "0123", "programs_sha256": digests}
+
+
+@pytest.mark.parametrize("weights_sha256", [None, "0123"])
+def test_bytes_that_differ_from_the_record_are_refused(written: bytes, weights_sha256: str | None) -> None:
+    paths.INT8_PROGRAM.write_bytes(written + b"!")
+    with pytest.raises(BadInput, match=f"^models/int8.pte: expected SHA-256 .* found .*{AGAIN}$"):
+        read_program(paths.INT8_PROGRAM, weights_sha256)
+
+
+def test_a_program_of_another_checkpoint_is_refused(written: bytes) -> None:
+    with pytest.raises(BadInput, match=f"^models/int8.pte: made from another checkpoint .*; {AGAIN}$"):
+        read_program(paths.INT8_PROGRAM, "4567")
+
+
+def test_a_program_that_the_record_does_not_name_is_refused(written: bytes) -> None:
+    paths.EMPTY_PROGRAM.write_bytes(b"")
+    with pytest.raises(BadInput, match=f"^models/programs.json: has no entry empty.pte; {AGAIN}$"):
+        read_content(paths.EMPTY_PROGRAM)
+
+
+@pytest.mark.parametrize("path", [paths.INT8_PROGRAM, paths.PROGRAM_RECORD])
+def test_a_missing_program_or_record_is_one_line_that_says_what_to_run(written: bytes, path: Path) -> None:
+    path.unlink()
+    with pytest.raises(BadInput, match=f"^{path}: no such file; run: dvc repro quantize$"):
+        read_program(paths.INT8_PROGRAM)
+
+
+def test_the_runtime_imports_no_exporter(pipeline: Path) -> None:
+    code = "import sys, armdigits.program.runtime; print(*sorted(sys.modules))"
+    modules = run(pipeline, sys.executable, "-c", code).stdout.split()
+    assert "armdigits.program.runtime" in modules
+    heavy = ("executorch.exir", "executorch.backends", "torchao", "torchvision", "sklearn", "armdigits.training")
+    assert [name for name in modules if name.startswith(heavy)] == []

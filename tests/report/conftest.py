@@ -1,0 +1,81 @@
+"""A small run to report on, made here: it needs no stage."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from armdigits.core import files, paths
+from armdigits.models.checkpoint import write_checkpoint
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.report.figures import digits_grid
+from tests.helpers import ROOT, some_images, write_some_data
+
+VARIANTS = {"eager": 36.0, "fp32": 10.5, "int8": 6.75, "int8_checked": 12.0, "empty_call": 4.0}
+RATIOS = {"int8_over_fp32": 0.65, "int8_over_eager": 0.1875, "fp32_over_eager": 0.29, "control": 1.0}
+HOST = {
+    "cpu": "Neoverse N1",
+    "arch": "aarch64",
+    "features": "asimd asimddp",
+    "cores": 2,
+    "system": "Linux",
+    "python": "3.11.7",
+    "torch": "2.13.0",
+    "executorch": "1.4.1",
+    "torchao": "0.18.0",
+    "kernel": "6.1",
+    "load": 0.5,
+    "threads": 1,
+}
+
+
+def timings(factor: float) -> dict[str, Any]:
+    """The entry of one batch size in benchmark-details.json."""
+    variants = {
+        name: {
+            "p50_us": p50 * factor,
+            "p90_us": p50 * factor * 1.5,
+            "p99_us": p50 * factor * 3,
+            "images_per_s": 1e6 / p50,
+        }
+        for name, p50 in VARIANTS.items()
+    }
+    ratios = {name: {"ratio": ratio, "low": ratio * 0.99, "high": ratio * 1.01} for name, ratio in RATIOS.items()}
+    return {**variants, **ratios, "noisy": False}
+
+
+def metrics() -> dict[Path, dict[str, Any]]:
+    """The contents of the JSON files that the report reads."""
+    programs = {"fp32": {"accuracy": 0.9875, "bytes": 414760}, "int8": {"accuracy": 0.9825, "bytes": 112552}}
+    layers = {"linear1": {"sqnr_db": 42.22}, "linear2": {"sqnr_db": 38.25}, "linear3": {"sqnr_db": 31.5}}
+    classes = {str(digit): {"precision": 0.9, "recall": 0.9, "f1": 0.9 + digit / 100} for digit in range(10)}
+    digests = {f"{name}.pte": files.sha256(name.encode()) for name in ("fp32", "int8", "empty")}
+    return {
+        paths.TRAIN_METRICS: {"dataset": "digits", "bytes": 412040},
+        paths.EVALUATE_METRICS: {"dataset": "digits", "test_images": 30, "accuracy": 0.9875, "macro_f1": 0.945},
+        paths.EVALUATE_DETAILS: {"classes": classes},
+        paths.QUANTIZE_METRICS: {"dataset": "digits", **programs, "accuracy_drop": 0.005, "agreement": 0.995},
+        paths.QUANTIZE_DETAILS: {"dataset": "digits", "layers": layers},
+        paths.BENCHMARK_DETAILS: {"dataset": "digits", "host": HOST, "batch_1": timings(1), "batch_8": timings(4)},
+        paths.PROGRAM_RECORD: {"weights_sha256": "ab" * 32, "programs_sha256": digests},
+    }
+
+
+@pytest.fixture
+def small_run(folder: Path) -> Path:
+    """The current folder with a run's outputs: 30 test images of noise, a model without training, made-up figures."""
+    shutil.copy(ROOT / paths.PARAMETERS, paths.PARAMETERS)
+    write_some_data()
+    torch.manual_seed(0)
+    write_checkpoint(paths.MODEL, NeuralNetwork())
+    for path, content in metrics().items():
+        files.write_json(path, content)
+    history = [(1, 0.9, 0.5, 0.85), (2, 0.5, 0.3, 0.92), (3, 0.4, 0.2, 0.98)]
+    files.write_csv(paths.HISTORY, ("epoch", "train_loss", "validation_loss", "validation_accuracy"), history)
+    predictions = [(number % 10, 7 if number % 10 == 2 else number % 10) for number in range(30)]
+    files.write_csv(paths.PREDICTIONS, ("actual", "predicted"), predictions)
+    files.write_bytes(paths.LATENCY, digits_grid("any picture", some_images(1).images.numpy(), ["caption"]))
+    files.write_bytes(paths.LAYERS, b"a layer <Linear>\n")
+    return folder

@@ -1,0 +1,148 @@
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from armdigits.report import charts
+
+
+def parsed(svg: str) -> ElementTree.Element:
+    """The chart as XML; an error when it is not XML, or when a coordinate is not a number."""
+    assert "nan" not in svg
+    assert "inf" not in svg
+    return ElementTree.fromstring(svg.replace("xlink:href", "href"))  # noqa: S314 - made here
+
+
+def texts(svg: str) -> list[str | None]:
+    return [element.text for element in parsed(svg).iter("text")]
+
+
+def points(svg: str, color: str) -> list[list[tuple[float, float]]]:
+    """The corners of each line drawn in `color`."""
+    lines = [
+        path.get("d", "") for path in parsed(svg).iter("path") if f"stroke: var(--{color})" in path.get("style", "")
+    ]
+    return [
+        [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", line)] for line in lines if "C" not in line
+    ]
+
+
+def discs(svg: str) -> list[float]:
+    """The x of each marker."""
+    return [float(use.get("x", "")) for use in parsed(svg).iter("use")]
+
+
+CHARTS = {
+    "curves": lambda: charts.curves("title", {"train": [0.9, 0.5]}, [1, 2], percent=False),
+    "confusion_matrix": lambda: charts.confusion_matrix("title", [[5, 1], [0, 7]]),
+    "percentiles": lambda: charts.percentiles("title", {"int8": (8.0, 11.0, 20.0), "other": (1.0, 2.0, 3.0)}, "µs"),
+    "intervals": lambda: charts.intervals("title", {"control": (0.99, 1.0, 1.01)}),
+    "bars": lambda: charts.bars("title", {"linear1": 20.0, "linear2": None}, "dB"),
+}
+
+
+@pytest.mark.parametrize("draw", CHARTS.values(), ids=CHARTS)
+def test_every_colour_is_a_variable_so_that_a_chart_follows_light_and_dark(draw):
+    svg = draw()
+    assert "var(--" in svg
+    assert not re.search(r"#[0-9a-f]{6}\b|rgb\(|black|white", re.sub(r'(href="|url\()#\w+', "", svg))
+    assert all("fill: var(--" in text.get("style", "") for text in parsed(svg).iter("text"))
+
+
+@pytest.mark.parametrize("draw", CHARTS.values(), ids=CHARTS)
+def test_a_chart_drawn_twice_has_the_same_text(draw):
+    assert draw() == draw()
+
+
+@pytest.mark.parametrize("draw", CHARTS.values(), ids=CHARTS)
+def test_a_chart_has_a_title_for_screen_readers_and_takes_the_font_of_the_page(draw):
+    svg = draw()
+    assert parsed(svg)[0].text == "title"
+    assert "font-family" not in svg
+    assert "<style" not in svg
+
+
+@pytest.mark.parametrize("draw", CHARTS.values(), ids=CHARTS)
+def test_every_label_starts_inside_the_chart(draw):
+    chart = parsed(draw())
+    _, _, width, height = map(float, chart.get("viewBox", "").split())
+    for text in chart.iter("text"):
+        place = re.search(r"translate\((\S+) (\S+)\)", text.get("transform", ""))
+        x, y = place.groups() if place else (text.get("x", ""), text.get("y", ""))
+        assert 0 <= float(x) <= width, text.text
+        assert 0 <= float(y) <= height, text.text
+
+
+def test_no_two_colours_of_the_light_palette_are_equal():
+    assert len(set(charts.LIGHT.values())) == len(charts.LIGHT)
+
+
+@pytest.mark.parametrize("curve", [[0.5], [0.5, 0.5], [0.0, 0.0], [0.9, 1.0, 0.95]])
+@pytest.mark.parametrize("percent", [False, True])
+def test_curves_of_any_length_and_spread_are_drawn(curve, percent):
+    (line,) = points(charts.curves("", {"eager": curve}, range(1, len(curve) + 1), percent), "eager")[:1]
+    assert len(line) == len(curve)
+
+
+def test_a_higher_value_stands_higher():
+    line = points(charts.curves("", {"eager": [1.0, 3.0, 2.0]}, [1, 2, 3], percent=False), "eager")[0]
+    (_, first), (_, highest), (_, last) = line
+    assert highest < last < first
+
+
+def test_shares_are_labelled_as_percentages():
+    assert "98 %" in texts(charts.curves("", {"validation": [0.95, 0.99]}, [1, 2], percent=True))
+
+
+def test_the_matrix_shows_every_count_that_is_not_zero():
+    shown = texts(charts.confusion_matrix("", [[5, 0, 11], [0, 77, 0], [0, 22, 99]]))
+    assert [word for word in shown if word not in ("0", "1", "2")] == [
+        "predicted digit",
+        "shown digit",
+        "5",
+        "11",
+        "77",
+        "22",
+        "99",
+    ]
+
+
+@pytest.mark.parametrize("counts", [[[3, 0], [0, 4]], [[0, 3], [4, 0]]])
+def test_a_matrix_of_only_correct_or_only_wrong_predictions_is_drawn(counts):
+    assert {"3", "4"} <= set(texts(charts.confusion_matrix("", counts)))
+
+
+def test_percentiles_stand_in_ascending_order():
+    svg = charts.percentiles("", {"int8": (8.0, 11.0, 20.0)}, "µs")
+    p90, p99, p50 = discs(svg)
+    assert p50 < p90 < p99
+    assert "int8 8" in texts(svg)
+
+
+@pytest.mark.parametrize("row", [(8.0, 8.0, 8.0), (0.5, 40.0, 9000.0)])
+def test_percentiles_of_any_spread_have_labelled_ticks(row):
+    ticks = [word for word in texts(charts.percentiles("", {"int8": row}, "µs")) if re.fullmatch(r"[\d.]+", word or "")]
+    assert 1 <= len(ticks) <= 8
+
+
+def test_an_interval_of_1_stands_on_the_line_at_1():
+    svg = charts.intervals("", {"control": (0.99, 1.0, 1.01), "far": (2.0, 2.5, 3.0)})
+    control, far = discs(svg)
+    ((line, _), _) = next(line for line in points(svg, "muted"))
+    assert control == pytest.approx(line)
+    assert far > control
+
+
+def test_bars_grow_with_their_value_and_start_at_the_lowest():
+    svg = charts.bars("", {"a": 30.0, "b": 50.0, "c": 10.0, "d": None}, "dB", lowest=10.0)
+    bars = [path.get("d", "") for path in parsed(svg).iter("path") if "fill: var(--int8)" in path.get("style", "")]
+    widths = [max(xs) - min(xs) for bar in bars if (xs := [float(x) for x in re.findall(r"[ML] (\S+)", bar)])]
+    assert widths[0] * 2 == pytest.approx(widths[1], rel=1e-3)
+    assert widths[2:] == [0, 0]
+    assert {"30.0 dB", "n/a"} <= set(texts(svg))
+
+
+def test_markup_and_mathematics_in_names_are_text():
+    svg = charts.bars("<i>", {"<b>&": 1.0, "$x$": 1.0}, "dB")
+    assert {"<b>&", "$x$"} <= set(texts(svg))
+    assert parsed(svg)[0].text == "<i>"

@@ -1,0 +1,246 @@
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from armdigits.core import files, paths
+from armdigits.core.errors import BadInput
+from armdigits.core.parameters import load_parameters
+from armdigits.report.page import REPORT, render
+from tests.helpers import run
+
+VOID = {"meta", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would load and show; fails where a tag is not closed in its order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.sections: list[str] = []
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag == "section":
+            self.sections.append(dict(attrs)["id"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(" ".join(data.split()))
+
+
+def read() -> Reader:
+    return Reader(render())
+
+
+def change(path: Path, **values: object) -> None:
+    """Change top-level keys of a JSON file."""
+    files.write_json(path, {**json.loads(path.read_text()), **values})
+
+
+def test_the_page_loads_nothing_from_elsewhere(small_run):
+    text = render()
+    reader = Reader(text)
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in reader.links)
+    assert not {"script", "link", "iframe"} & set(reader.tags)
+    assert "http" not in text
+    assert "@import" not in text
+    assert text.count("url(") == text.count("url(#")
+
+
+def test_every_link_leads_to_a_section(small_run):
+    reader = read()
+    assert [link[1:] for link in reader.links if link.startswith("#")] == reader.sections
+    assert len(reader.sections) == 9
+
+
+def test_no_identifier_occurs_twice(small_run):
+    ids = read().ids
+    assert len(ids) == len(set(ids))
+
+
+def test_the_page_shows_the_figures_of_the_run(small_run):
+    words = read().words
+    for figure in (
+        "98.25 %",
+        "112.6 kB",
+        "6.8 µs",
+        "5.3 ×",
+        "0.50 points less than fp32; the same digit for 99.50 % of the images",
+    ):
+        assert figure in words
+    for cell in ("412,040", "112,552", "0.188 [0.186, 0.189]", "Neoverse N1", files.sha256(b"int8")):
+        assert cell in words
+    for chart in ("eager 36", "int8 27", "control 1.000", "38.2 dB", "97.0 %"):
+        assert chart in words
+
+
+def test_all_pages_of_one_run_are_equal_but_for_their_time(small_run):
+    first, second = (re.sub(r"page made \S+ \S+", "", render()) for _ in range(2))
+    assert first == second
+
+
+def test_the_page_has_colours_for_light_and_dark_mode(small_run):
+    text = render()
+    light, dark = re.findall(r":root \{ --eager: (#\w{6})", text)
+    assert light != dark
+    for name in set(re.findall(r"var\(--(\w[\w-]*)\)", text)):
+        assert f"--{name}:" in text, name
+
+
+def test_the_page_shows_every_parameter_with_its_comment(small_run):
+    words = read().words
+    for values in load_parameters(paths.PARAMETERS).model_dump().values():
+        for name, value in values.items():
+            assert name in words
+            assert str(value) in words, name
+    comments = re.findall(r"^ *\w+:.*?# (.*)$", paths.PARAMETERS.read_text(), flags=re.MULTILINE)
+    assert len(comments) > 25
+    for comment in comments:
+        assert comment in words
+
+
+def test_a_parameter_without_a_comment_is_shown_too(small_run):
+    paths.PARAMETERS.write_text(re.sub(r" +#.*", "", paths.PARAMETERS.read_text()))
+    assert "calibration_samples" in read().words
+
+
+@pytest.mark.parametrize(("limit", "shown"), [(5, 5), (400, 26)])
+def test_the_page_shows_the_mistakes_up_to_the_limit(small_run, limit, shown):
+    text = paths.PARAMETERS.read_text()
+    paths.PARAMETERS.write_text(re.sub(r"misclassified: \d+", f"misclassified: {limit}", text))
+    words = read().words
+    assert sum(bool(re.fullmatch(r"\d → \d", word)) for word in words) == shown
+    assert f"The {shown} most confident of 26 mistakes on 30 test images: label → prediction." in words
+
+
+def test_a_layer_without_a_noise_figure_is_shown_as_not_available(small_run):
+    change(paths.QUANTIZE_DETAILS, layers={"linear1": {"sqnr_db": None}, "linear2": {"sqnr_db": -3.5}})
+    words = read().words
+    assert "n/a" in words
+    assert "-3.5 dB" in words
+
+
+def test_layers_that_all_have_no_noise_figure_make_a_page(small_run):
+    change(paths.QUANTIZE_DETAILS, layers={"linear1": {"sqnr_db": None}})
+    assert "n/a" in read().words
+
+
+def test_the_page_has_no_section_on_layers_without_figures_of_layers(small_run):
+    files.write_json(paths.QUANTIZE_DETAILS, {"dataset": "digits"})
+    reader = read()
+    assert "layers" not in reader.sections
+    assert "#layers" not in reader.links
+
+
+def test_a_noisy_run_says_so_beside_its_headline(small_run):
+    assert "noisy run" not in read().words
+    content = json.loads(paths.BENCHMARK_DETAILS.read_text())
+    content["batch_1"]["noisy"] = True
+    files.write_json(paths.BENCHMARK_DETAILS, content)
+    words = read().words
+    assert words.count("noisy run") == 2
+    assert any(word.startswith("Noisy run at batch 1: ") for word in words)
+
+
+def test_a_noisy_batch_other_than_the_first_leaves_the_headline_alone(small_run):
+    content = json.loads(paths.BENCHMARK_DETAILS.read_text())
+    content["batch_8"]["noisy"] = True
+    files.write_json(paths.BENCHMARK_DETAILS, content)
+    words = read().words
+    assert "noisy run" not in words
+    assert "batch 8, noisy" in words
+    assert any(word.startswith("Noisy run at batch 8: ") for word in words)
+
+
+def test_markup_in_the_metrics_is_shown_as_text(small_run):
+    host = json.loads(paths.BENCHMARK_DETAILS.read_text())["host"]
+    change(paths.BENCHMARK_DETAILS, host={**host, "cpu": "<script>alert('x')</script>"})
+    change(paths.QUANTIZE_DETAILS, layers={"<b>&": {"sqnr_db": 1.0}})
+    reader = read()
+    assert "script" not in reader.tags
+    assert "<script>alert('x')</script>" in reader.words
+    assert "<b>&" in reader.words
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        (paths.BENCHMARK_DETAILS, "benchmark"),
+        (paths.EVALUATE_DETAILS, "evaluate"),
+        (paths.HISTORY, "train"),
+        (paths.MODEL, "train"),
+        (paths.QUANTIZE_DETAILS, "quantize"),
+        (paths.TEST_DATA, "download"),
+    ],
+)
+def test_a_missing_file_names_the_stage_that_writes_it(small_run, path, stage):
+    path.unlink()
+    with pytest.raises(BadInput, match=rf"^{path}: no such file; run: dvc repro {stage}$"):
+        render()
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (paths.HISTORY, "epoch,validation_loss,validation_accuracy\n"),
+        (paths.HISTORY, "epoch,validation_loss,validation_accuracy\n1,0.5\n"),
+        (paths.HISTORY, "epoch,train_loss\n1,0.5\n"),
+        (paths.HISTORY, "\xff\x00"),
+        (paths.PREDICTIONS, "actual,predicted\n1,seven\n"),
+        (paths.PREDICTIONS, "actual,predicted\n1,7,3\n"),
+    ],
+)
+def test_a_broken_table_names_the_stage_that_writes_it(small_run, path, content):
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(BadInput, match=rf"^{path}: not as \w+ wrote it; run: dvc repro --force \w+$"):
+        render()
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        (paths.EVALUATE_DETAILS, "classes"),
+        (paths.QUANTIZE_METRICS, "agreement"),
+        (paths.BENCHMARK_DETAILS, "batch_1"),
+        (paths.PROGRAM_RECORD, "weights_sha256"),
+    ],
+)
+def test_a_missing_entry_names_the_file_and_the_stage(small_run, path, key):
+    content = json.loads(path.read_text())
+    del content[key]
+    files.write_json(path, content)
+    with pytest.raises(BadInput, match=rf"^{path}: has no entry {key}; run: dvc repro --force \w+$"):
+        render()
+
+
+def test_the_command_writes_the_page_of_a_real_run(ran):
+    done = run(ran, sys.executable, "-m", "armdigits", "report")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{REPORT}: ")
+    text = (ran / REPORT).read_text()
+    assert len(text) < 2_000_000
+    words = Reader(text).words
+    quantize = json.loads(paths.QUANTIZE_METRICS.read_text())
+    assert f"{quantize['int8']['accuracy'] * 100:.2f} %" in words
+    assert json.loads(paths.PROGRAM_RECORD.read_text())["programs_sha256"]["int8.pte"] in words

@@ -1,0 +1,59 @@
+import json
+
+import pytest
+
+from armdigits.core import files, paths
+from armdigits.core.errors import BadInput
+from armdigits.report.results import BEGIN, END, README, table, with_table, write_readme
+
+
+def cells() -> list[list[str]]:
+    lines = [line for line in table().splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_table_has_a_row_for_each_variant(small_run):
+    header, _, *rows = cells()
+    assert header == ["variant", "accuracy", "bytes", "p50 latency, batch 1", "ratio to eager [95 %]"]
+    assert rows == [
+        ["eager fp32", "98.75 %", "412,040", "36.0 µs", "1"],
+        ["fused fp32 program", "98.75 %", "414,760", "10.5 µs", "0.290 [0.287, 0.293]"],
+        ["int8 program", "98.25 %", "112,552", "6.8 µs", "0.188 [0.186, 0.189]"],
+    ]
+
+
+def test_the_conditions_stand_under_the_table(small_run):
+    assert table().split("\n\n")[1] == (
+        "digits, 30 test images. Neoverse N1 (aarch64) with asimd asimddp, threads: 1. Python 3.11.7, torch 2.13.0, "
+        "ExecuTorch 1.4.1, torchao 0.18.0.\n"
+    )
+
+
+def test_a_noisy_run_says_so_in_its_conditions(small_run):
+    content = json.loads(paths.BENCHMARK_DETAILS.read_text())
+    content["batch_1"]["noisy"] = True
+    files.write_json(paths.BENCHMARK_DETAILS, content)
+    assert "threads: 1, NOISY." in table()
+
+
+def test_metrics_of_two_data_sets_are_refused(small_run):
+    content = json.loads(paths.QUANTIZE_METRICS.read_text())
+    files.write_json(paths.QUANTIZE_METRICS, {**content, "dataset": "mnist"})
+    with pytest.raises(BadInput, match=r"^metrics/: of different data sets \(digits, mnist\); run: dvc repro$"):
+        table()
+
+
+def test_only_the_table_of_the_readme_changes(small_run):
+    README.write_text(f"before\n{BEGIN}old\n{END}after\n")
+    write_readme()
+    assert README.read_text() == f"before\n{BEGIN}{table()}{END}after\n"
+
+
+def test_a_readme_without_markers_is_refused():
+    with pytest.raises(BadInput, match=r"^README.md: the lines .* are missing$"):
+        with_table("no markers", "new\n")
+
+
+def test_a_missing_readme_is_refused(small_run):
+    with pytest.raises(BadInput, match=r"^README.md: no such file; run from the project folder$"):
+        write_readme()

@@ -1,0 +1,69 @@
+"""The model card, beside the programs."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from armdigits.core import files, paths
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.program.runtime import Program
+from stages.describe import layers_of
+from tests.helpers import run
+
+
+@pytest.fixture
+def text(pipeline: Path) -> str:
+    return (pipeline / paths.MODEL_CARD).read_text()
+
+
+def snippet(text: str, language: str) -> str:
+    """The code of that language in the card."""
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_card_has_the_size_digest_and_accuracy_of_each_program(pipeline: Path, text: str) -> None:
+    metrics = files.read_json(pipeline / paths.QUANTIZE_METRICS, "quantize")
+    for path in (paths.FP32_PROGRAM, paths.INT8_PROGRAM):
+        content = (pipeline / path).read_bytes()
+        accuracy = metrics[path.stem]["accuracy"]
+        assert f"| `{path.name}` | {accuracy:.2%} | {len(content):,} | `{files.sha256(content)}` |" in text
+
+
+def test_the_card_has_the_models_layers_and_number_of_parameters(text: str) -> None:
+    model = NeuralNetwork(use_dropout=False)
+    assert f"with {sum(tensor.numel() for tensor in model.parameters()):,} parameters" in text
+    for name, layer in model.named_children():
+        assert (f"{name:<10} {layer}\n" in text) is not isinstance(layer, nn.Identity)
+
+
+def test_the_layers_are_those_of_any_model() -> None:
+    assert layers_of(nn.Sequential(nn.Identity(), nn.Linear(2, 1))) == (
+        "1          Linear(in_features=2, out_features=1, bias=True)"
+    )
+
+
+def test_the_card_has_the_data_and_the_conditions(text: str) -> None:
+    assert "digits: 1,237 training and 200 validation images, 10 epochs" in text
+    assert "360 test images" in text
+    assert "N from 1 to 64" in text
+
+
+def test_the_python_code_of_the_card_gives_the_programs_logits(pipeline: Path, text: str) -> None:
+    code = snippet(text, "python").replace("torch.zeros(1, 1, 28, 28)", "torch.full((3, 1, 28, 28), 0.1)")
+    assert "torch.full" in code
+    done = run(pipeline, sys.executable, "-W", "ignore", "-c", f"{code}\nprint(logits.tolist())")
+    assert done.returncode == 0, done.stderr
+    program = Program((pipeline / paths.INT8_PROGRAM).read_bytes(), "int8.pte")
+    assert done.stdout == f"{program(torch.full((3, 1, 28, 28), 0.1)).tolist()}\n"
+
+
+def test_the_cpp_code_of_the_card_has_no_braces_of_its_template(text: str) -> None:
+    code = snippet(text, "cpp")
+    assert "{{" not in code and "}}" not in code
+    assert "{1, 1, 28, 28}" in code

@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from armdigits.training.augmentation import _maps, augment, draw, transform
+from armdigits.core.parameters import Augmentation
+from armdigits.data.sources import digits
+
+OFF = {"rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0}
+MILD = {"rotation": 10.0, "zoom": 0.1, "shear": 0.1, "shift": 1.0}
+
+
+@pytest.fixture(scope="module")
+def pixels() -> torch.Tensor:
+    """Real digits: float32 [50, 1, 28, 28]."""
+    return digits(seed=1)[1].pixels()[:50]
+
+
+def augmented(pixels, seed=1, **ranges) -> torch.Tensor:
+    return augment(pixels, Augmentation(**{**OFF, **ranges}), torch.Generator().manual_seed(seed))
+
+
+def test_ranges_of_zero_leave_the_images_unchanged(pixels):
+    torch.testing.assert_close(augmented(pixels), pixels, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", OFF)
+def test_each_kind_changes_each_image_differently(pixels, kind):
+    same = pixels[:1].repeat(20, 1, 1, 1)
+    results = augmented(same, **{kind: MILD[kind]})
+    assert len(results.flatten(1).unique(dim=0)) == 20
+    assert not any(torch.allclose(result, same[0], atol=1e-3) for result in results)
+
+
+def test_the_same_seed_gives_the_same_bits(pixels):
+    assert torch.equal(augmented(pixels, **MILD), augmented(pixels, **MILD))
+    assert not torch.equal(augmented(pixels, **MILD), augmented(pixels, seed=2, **MILD))
+
+
+def test_results_are_images_with_about_as_much_ink(pixels):
+    results = augmented(pixels, **MILD)
+    assert results.shape == pixels.shape
+    assert results.dtype == torch.float32
+    assert results.min() >= 0
+    assert results.max() <= 1
+    ink = results.sum((1, 2, 3)) / pixels.sum((1, 2, 3))
+    assert 0.6 < ink.min() < ink.max() < 1.5
+
+
+def test_a_shift_moves_the_ink_by_no_more_than_its_range(pixels):
+    def centres(images):
+        weights = images[:, 0] / images.sum((1, 2, 3))[:, None, None]
+        places = torch.arange(28.0)
+        return torch.stack([(weights.sum(axis) * places).sum(1) for axis in (1, 2)])
+
+    moves = (centres(augmented(pixels, shift=2.0)) - centres(pixels)).abs()
+    assert 1.0 < moves.max() <= 2.01
+
+
+def test_a_quarter_turn_is_a_quarter_turn():
+    """Some of 500 random angles up to 90 degrees are near 90: the ink of a corner is then in the next corner."""
+    corner = torch.zeros(500, 1, 28, 28)
+    corner[:, :, 4:10, 4:10] = 1
+    turned = augmented(corner, rotation=90.0)
+    elsewhere = turned[:, 0, 18:24, 4:10].mean((1, 2)).max(), turned[:, 0, 4:10, 18:24].mean((1, 2)).max()
+    assert min(elsewhere) > 0.9
+    assert turned[:, 0, 18:24, 18:24].mean((1, 2)).max() < 0.1, "no image is turned by 180 degrees"
+
+
+def test_images_are_sampled_at_the_coordinates_of_torchs_affine_grid(pixels):
+    many, ranges = pixels.repeat(21, 1, 1, 1), Augmentation(**MILD)
+    numbers = draw(len(many), torch.Generator().manual_seed(1))
+    grid = functional.affine_grid(_maps(numbers, ranges, 28).permute(2, 0, 1), list(many.shape), align_corners=False)
+    expected = functional.grid_sample(many, grid, align_corners=False)
+    torch.testing.assert_close(transform(many, ranges, numbers), expected, atol=1e-5, rtol=0)

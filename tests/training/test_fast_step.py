@@ -1,0 +1,92 @@
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.training import fast_step, step
+from armdigits.training.fast_step import FastStep, FlatAdam
+from armdigits.training.loss import Distillation
+from armdigits.training.step import PlainStep, choose_step
+from tests.helpers import some_images
+
+IMAGES = some_images(33)
+TEACHER = 3 * torch.randn(33, 10, generator=torch.Generator().manual_seed(5))
+DISTILLATION = Distillation(TEACHER, weight=0.9, temperature=3.0)
+REMEDY = (
+    "fast_step.py no longer computes the gradient of loss.py: change FastStep._gradient_at_logits accordingly, "
+    "or delete fast_step.py and its line in step.py (training uses the plain step meanwhile)"
+)
+
+
+@pytest.mark.parametrize("distillation", [None, DISTILLATION])
+@pytest.mark.parametrize("dropout", [0.0, 0.2, 0.7])
+def test_the_fast_step_is_the_plain_step(distillation, dropout):
+    """With the same random numbers, both drop the same activations."""
+    torch.manual_seed(3)
+    model = NeuralNetwork(dropout=dropout)
+    plain_model = copy.deepcopy(model)
+    fast, plain = FastStep(model, distillation), PlainStep(plain_model, distillation)
+    for number in range(5):
+        logits = []
+        for each in (fast, plain):
+            torch.manual_seed(number)
+            teacher_logits = TEACHER if distillation else None
+            logits.append(each(IMAGES.pixels(), IMAGES.targets(), teacher_logits, 0.001))
+        torch.testing.assert_close(*logits, rtol=0, atol=1e-4, msg=REMEDY)
+    assert fast.difference_to_autograd() < fast_step.TOLERANCE, REMEDY
+
+
+def smoothed(logits: Tensor, labels: Tensor, *_: object) -> Tensor:
+    """A loss that somebody might try."""
+    return functional.cross_entropy(logits, labels, label_smoothing=0.1)
+
+
+def test_another_loss_is_trained_with_the_plain_step_and_a_line_says_so(monkeypatch, capsys):
+    for module in (fast_step, step):
+        monkeypatch.setattr(module, "loss", smoothed)
+    model = NeuralNetwork(dropout=0.0)
+    before = copy.deepcopy(model)
+    chosen = choose_step(model)
+    assert type(chosen) is PlainStep
+    assert "fast_step.py does not compute the gradient of loss.py" in capsys.readouterr().out
+    chosen(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
+    smoothed(before(IMAGES.pixels()), IMAGES.targets()).backward()
+    for parameter, old in zip(model.parameters(), before.parameters(), strict=True):
+        clear = old.grad.abs() > 1e-5
+        assert torch.equal((parameter - old)[clear].sign(), -old.grad[clear].sign())
+
+
+def test_choosing_a_step_draws_no_random_number():
+    model = NeuralNetwork()
+    state = torch.get_rng_state()
+    choose_step(model, DISTILLATION)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_flattening_keeps_the_parameters_and_makes_them_views_of_one_tensor():
+    model = NeuralNetwork()
+    before = copy.deepcopy(model.state_dict())
+    optimizer = FlatAdam(model)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert len({parameter.untyped_storage().data_ptr() for parameter in model.parameters()}) == 1
+    optimizer.gradient.fill_(3)
+    assert all((parameter.grad == 3).all() for parameter in model.parameters())
+
+
+def test_flat_adam_takes_the_steps_of_torchs_adam():
+    torch.manual_seed(0)
+    model = NeuralNetwork()
+    other = copy.deepcopy(model)
+    flat, torchs = FlatAdam(model), torch.optim.Adam(other.parameters())
+    for rate in (0.01, 0.003, 0.001):
+        flat.gradient.normal_()
+        torchs.param_groups[0]["lr"] = rate
+        for parameter, expected in zip(model.parameters(), other.parameters(), strict=True):
+            expected.grad = parameter.grad.clone()
+        flat.step(rate)
+        torchs.step()
+    for parameter, expected in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(parameter, expected, rtol=0, atol=1e-6)

@@ -1,0 +1,83 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.models.teacher import Teacher
+from armdigits.training.fast_step import FastStep
+from armdigits.training.step import PlainStep, choose_step
+from tests.helpers import some_images
+
+IMAGES = some_images(33)
+
+
+@pytest.mark.parametrize("kind", [NeuralNetwork, Teacher])
+def test_the_plain_step_is_torchs_usual_loop(kind):
+    torch.manual_seed(0)
+    model = kind()
+    usual = copy.deepcopy(model)
+    step, optimizer = PlainStep(model), torch.optim.Adam(usual.parameters())
+    for rate in (0.01, 0.003, 0.001):
+        torch.manual_seed(1)  # of dropout
+        step(IMAGES.pixels(), IMAGES.targets(), None, rate)
+        torch.manual_seed(1)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        functional.cross_entropy(usual(IMAGES.pixels()), IMAGES.targets()).backward()
+        optimizer.step()
+    for parameter, expected in zip(model.parameters(), usual.parameters(), strict=True):
+        torch.testing.assert_close(parameter, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("make_step", [PlainStep, FastStep])
+def test_a_step_returns_the_logits_from_before_the_update(make_step):
+    model = NeuralNetwork(dropout=0.0)
+    expected = model(IMAGES.pixels()).detach()
+    logits = make_step(model)(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
+    assert not logits.requires_grad
+    torch.testing.assert_close(logits, expected)
+
+
+@pytest.mark.parametrize("make_step", [PlainStep, FastStep])
+def test_a_step_continues_from_restored_state(make_step):
+    torch.manual_seed(0)
+    one, other = NeuralNetwork(dropout=0.0), NeuralNetwork(dropout=0.0)
+    first, second = make_step(one), make_step(other)
+    first(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
+    other.load_state_dict(one.state_dict())
+    for name, tensor in second.state.items():
+        tensor.copy_(first.state[name])
+    for step in (first, second):
+        step(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
+    assert all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+class Wider(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Dropout(0.1), nn.Linear(300, 10))
+
+
+def changed(name: str, layer: nn.Module) -> NeuralNetwork:
+    """The model with one layer replaced."""
+    model = NeuralNetwork()
+    setattr(model, name, layer)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (NeuralNetwork(), FastStep),
+        (NeuralNetwork(use_dropout=False), FastStep),
+        (Wider(), FastStep),
+        (Teacher(), PlainStep),
+        (changed("dropout1", nn.BatchNorm1d(96)), PlainStep),
+        (changed("dropout1", nn.Dropout(0.5)), PlainStep),  # two different rates
+        (changed("relu2", nn.Tanh()), PlainStep),
+    ],
+)
+def test_only_a_perceptron_with_one_dropout_rate_gets_the_fast_step(model, kind):
+    assert type(choose_step(model)) is kind
