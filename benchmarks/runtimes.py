@@ -9,7 +9,7 @@ runtime that does not run is named with the reason. Prints a table for each batc
 `x limit`: the time as a multiple of what the model's multiply-adds alone take, at the best rate that one thread
 reached in products of square float32 matrices (torch.mm). Calls and weights that must be read cost more: at batch 1
 no runtime comes near it. For int8 there is a limit only where `torch._int_mm` is at least as fast as torch.mm. On
-x86 without VNNI it is 35 times as slow, and no kernel at hand shows what int8 could reach.
+x86 without VNNI it is many times slower, and no kernel at hand shows what int8 could reach.
 """
 
 import json

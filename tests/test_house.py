@@ -61,7 +61,11 @@ def test_private_names_of_torch_and_executorch_are_used_in_one_file_each():
         for name in ("_fused_adam_", "_portable_lib", "exir._serialize"):
             if any(name in line.split("#")[0] for line in code_lines(path)):
                 users[name].add(path.name)
-    assert users == {"_fused_adam_": {"fast_step.py"}, "_portable_lib": {"runtime.py"}, "exir._serialize": {"contents.py"}}
+    assert users == {
+        "_fused_adam_": {"fast_step.py"},
+        "_portable_lib": {"runtime.py"},
+        "exir._serialize": {"contents.py"},
+    }
 
 
 def code_lines(path: Path) -> list[str]:
@@ -72,6 +76,11 @@ def code_lines(path: Path) -> list[str]:
 def without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             body[0].value.value = ""
     return tree

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from armdigits.core import paths
@@ -51,6 +51,7 @@ def refuses(path: Path, read: Callable[[Path], object]) -> bool:
 
 
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+@settings(max_examples=50)
 def test_parameters_of_any_bytes_are_refused_in_lines_that_name_the_file(project: Path, content: bytes) -> None:
     paths.PARAMETERS.write_bytes(content)
     assert refuses(paths.PARAMETERS, load_parameters)

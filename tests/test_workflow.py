@@ -80,7 +80,10 @@ def test_a_sweep_passes_its_values_through_the_environment():
 
 def test_every_dependency_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    needed = [
+        *project["dependencies"],
+        *(line for extra in project["optional-dependencies"].values() for line in extra),
+    ]
     names = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in needed}
     pins = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in pins if not line.startswith("#")}

@@ -1,9 +1,8 @@
 """Compare the results of two machines: the accuracies must agree up to what another instruction set may change.
 
 The instruction set decides how sums are rounded, and training amplifies the difference: the weights differ, the
-accuracies hardly. The command fails when one differs by more than the tolerance, 0.005. Latencies are shown, not judged.
-
-Each FOLDER holds the folder `metrics/` of a run. Nothing but Python is needed.
+accuracies hardly. The command fails when one differs by more than the tolerance, 0.005. Latencies are shown, but not
+judged. Each FOLDER holds the folder `metrics/` of a run. Nothing but Python is needed.
 
 example:
   python3 -m armdigits compare results-X64 results-ARM64

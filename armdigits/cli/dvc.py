@@ -15,7 +15,7 @@ def run(*arguments: str) -> int:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                continue  # DVC gets Ctrl-C too, ends its stage and then itself; killed sooner, it leaves the stage behind
+                continue  # DVC gets Ctrl-C too and ends its stage; if it were killed first, the stage would run on
 
 
 def ask(*arguments: str) -> str:
@@ -24,9 +24,7 @@ def ask(*arguments: str) -> str:
     Raises:
         Failure: the command failed; the message has DVC's reason.
     """
-    done = subprocess.run(
-        _command(arguments), env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False
-    )
+    done = subprocess.run(_command(arguments), env=_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failure(f"{_name(arguments)}: {_reason(done.stderr)}")
     return done.stdout

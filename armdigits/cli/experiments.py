@@ -12,8 +12,14 @@ from armdigits.core import files
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("file", nargs="?", type=Path, default=Path("experiments.json"), metavar="FILE",
-                        help="where to write them (default: %(default)s)")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=Path("experiments.json"),
+        metavar="FILE",
+        help="where to write them (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -7,11 +7,11 @@ page is light or dark, as the reader's system is. To compare two runs, use DVC's
 import argparse
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(_parser: argparse.ArgumentParser) -> None:
     """There are no arguments."""
 
 
-def run(options: argparse.Namespace) -> None:
+def run(_options: argparse.Namespace) -> None:
     """Write the page and print where it is."""
     # matplotlib and torch take seconds to import, and --help needs neither
     from armdigits.core import files

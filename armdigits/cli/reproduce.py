@@ -14,11 +14,11 @@ from armdigits.report.results import table
 RULE = "=" * 88
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(_parser: argparse.ArgumentParser) -> None:
     """There are no arguments."""
 
 
-def run(options: argparse.Namespace) -> int:
+def run(_options: argparse.Namespace) -> int:
     """Returns the exit code: that of `dvc repro`."""
     paths.NO_MIRROR.unlink(missing_ok=True)
     code = dvc.run("repro", "download")

@@ -43,17 +43,18 @@ Look further:
   dvc exp apply {NAME}          take the tutorial's recipe and its results into the workspace"""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(_parser: argparse.ArgumentParser) -> None:
     """There are no arguments."""
 
 
-def run(options: argparse.Namespace) -> None:
+def run(_options: argparse.Namespace) -> None:
     """Run the experiment, then print the table."""
     if NAME in dvc.ask("exp", "list", "--name-only").split():
         dvc.ask("exp", "remove", NAME)
     changes = [part for key, value in RECIPE.items() for part in ("--set-param", f"{key}={value}")]
     dvc.run_or_fail("exp", "run", "--temp", "--name", NAME, *changes, "evaluate", "quantize")
-    metrics = dvc.ask("metrics", "diff", NAME, "--all", "--json", "--targets", *(path for path, _ in ACCURACIES.values()))
+    files = [path for path, _ in ACCURACIES.values()]
+    metrics = dvc.ask("metrics", "diff", NAME, "--all", "--json", "--targets", *files)
     print(f"\n{table(json.loads(metrics))}\n{MORE}")
 
 

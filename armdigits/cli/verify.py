@@ -20,11 +20,11 @@ from armdigits.core.errors import BadInput, Failure
 LOCK = Path("dvc.lock")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(_parser: argparse.ArgumentParser) -> None:
     """There are no arguments."""
 
 
-def run(options: argparse.Namespace) -> None:
+def run(_options: argparse.Namespace) -> None:
     """Check outputs and objects; then, when they are undamaged, whether they belong together."""
     outs, objects = locked_outs(), cached_objects()
     damaged = mismatches({**outs, **objects})

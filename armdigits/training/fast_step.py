@@ -32,7 +32,7 @@ def fast_step(model: nn.Module, distillation: Distillation | None = None, group:
     if difference <= TOLERANCE:
         return step
     if group.rank == 0:
-        print(f"fast_step.py does not compute the gradient of loss.py ({difference:.1%} off): training with the plain step")
+        print(f"fast_step.py differs from loss.py by {difference:.1%} of a gradient: training with the plain step")
     return None
 
 

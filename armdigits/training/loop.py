@@ -71,7 +71,7 @@ def train(
     _keep_freed_memory()
     device = next(model.parameters()).device
     train_data, pixels, targets = train_data.to(device), validation_data.to(device).pixels(), validation_data.targets()
-    targets, teacher_logits = targets.to(device), distillation and distillation.teacher_logits.to(device)
+    targets, teacher_logits = targets.to(device), distillation.teacher_logits.to(device) if distillation else None
     step = make_step(model, distillation, group)
     state = {**model.state_dict(), **step.state}
     history = [Epoch(**row) for row in snapshots.restore(state)] if snapshots else []
@@ -82,7 +82,8 @@ def train(
     chunks = made_ahead(chain.from_iterable(each_epoch))
     for epoch in epochs:
         torch.manual_seed(epoch_seed(recipe.seed, epoch, DROPOUT + group.rank))
-        train_loss = _train_one_epoch(model.train(), step, chunks, len(train_data), recipe, epoch, group)
+        model.train()
+        train_loss = _train_one_epoch(step, chunks, len(train_data), recipe, epoch, group)
         if group.rank != 0:
             continue
         logits = logits_of(model, pixels)
@@ -106,7 +107,7 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
 
 
 def _train_one_epoch(
-    model: nn.Module, step: Step, chunks: Iterator[Chunk], images: int, recipe: Recipe, epoch: int, group: Group
+    step: Step, chunks: Iterator[Chunk], images: int, recipe: Recipe, epoch: int, group: Group
 ) -> float:
     """Take the steps of an epoch of `images` images; returns their mean cross-entropy with the labels."""
     images -= images % recipe.batch_size % group.world_size  # see `chunks_of_epoch`

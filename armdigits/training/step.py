@@ -40,7 +40,7 @@ class PlainStep:
     def __call__(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, learning_rate: float) -> Tensor:
         """See `Step`."""
         self.optimizer.param_groups[0]["lr"] = learning_rate
-        logits = self.model(images)
+        logits: Tensor = self.model(images)
         mean_loss = loss(logits, labels, teacher_logits, *self.loss_settings)
         self.optimizer.zero_grad()
         (mean_loss / self.group.world_size).backward()
@@ -58,7 +58,7 @@ def choose_step(model: nn.Module, distillation: Distillation | None = None, grou
 
 def _initial_state(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
     """Adam's state before the first step, which torch would create in it: a snapshot can be restored into it."""
-    state = {}
+    state: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         moments = {key: torch.zeros_like(parameter.detach()) for key in ("exp_avg", "exp_avg_sq")}
         optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}

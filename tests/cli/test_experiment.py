@@ -15,7 +15,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return 0
 
     monkeypatch.setattr(dvc, "run", run)
-    monkeypatch.setattr(dvc, "ask", lambda *arguments: "storage\n")
+    monkeypatch.setattr(dvc, "ask", lambda *_: "storage\n")
     return made
 
 
@@ -29,7 +29,7 @@ def test_it_fetches_runs_up_to_quantize_and_sends(calls):
 
 
 def test_without_a_remote_it_only_runs(calls, monkeypatch):
-    monkeypatch.setattr(dvc, "ask", lambda *arguments: "\n")  # what DVC prints where there is no remote
+    monkeypatch.setattr(dvc, "ask", lambda *_: "\n")  # what DVC prints where there is no remote
     assert main(["experiment", "train.seed=2"]) == 0
     assert calls == ["exp run --set-param train.seed=2 evaluate quantize"]
 

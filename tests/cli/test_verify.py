@@ -1,4 +1,4 @@
-"""`armdigits verify` on a project that DVC has really run: what it finds, and that the command which it names repairs it."""
+"""`armdigits verify` on a project that DVC has really run: what it finds, and that its command repairs it."""
 
 import json
 import os

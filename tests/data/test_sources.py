@@ -95,7 +95,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
         threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         monkeypatch.setenv("DATA_MIRROR", f"http://127.0.0.1:{http.server_port}")
-        monkeypatch.setattr(sources.torchvision_mnist.MNIST, "mirrors", ["https://127.0.0.1:1/"])
+        monkeypatch.setattr("armdigits.data.sources.torchvision_mnist.MNIST.mirrors", ["https://127.0.0.1:1/"])
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         yield mirror
         http.shutdown()

@@ -79,10 +79,10 @@ def test_the_stage_writes_metrics_details_and_predictions_that_agree(
     metrics, details = read(paths.EVALUATE_METRICS), read(paths.EVALUATE_DETAILS)
     assert list(metrics) == ["dataset", "test_images", "accuracy", "loss", "macro_f1"]
     assert list(details) == ["macro_precision", "macro_recall", "classes"]
-    rows = list(csv.DictReader(paths.PREDICTIONS.open()))
+    rows = list(csv.DictReader(paths.PREDICTIONS.read_text().splitlines()))
     assert len(rows) == metrics["test_images"] == 30
     assert sum(row["actual"] == row["predicted"] for row in rows) / len(rows) == metrics["accuracy"]
-    assert Image.open(paths.MISCLASSIFIED).format == "PNG"
+    assert Image.open(io.BytesIO(paths.MISCLASSIFIED.read_bytes())).format == "PNG"
     assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
 
 
@@ -101,8 +101,8 @@ def test_a_perfect_score_on_many_images_fails(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = some_images(2000)
-    monkeypatch.setattr("stages.evaluate.read_split", lambda path: split)
-    monkeypatch.setattr("stages.evaluate.logits_of", lambda model, pixels: logits_for(split.labels.tolist()))
+    monkeypatch.setattr("stages.evaluate.read_split", lambda _: split)
+    monkeypatch.setattr("stages.evaluate.logits_of", lambda *_: logits_for(split.labels.tolist()))
     assert run_stage_here("evaluate") == 1
     expected = "evaluate: all 2,000 test images are right: look for test images in the training data\n"
     assert capsys.readouterr().err == expected

@@ -1,30 +1,32 @@
 import torch
+from torch import Tensor
 
-from armdigits.training.augmentation import augment
-from armdigits.core.parameters import load_parameters
+from armdigits.core.parameters import Augmentation, load_parameters
 from armdigits.models.scoring import logits_of
 from armdigits.models.teacher import Teacher
-from stages.teach import opinions_of
+from armdigits.training.augmentation import augment
+from stages.teach import teacher_logits
 from tests.helpers import ROOT, some_images
 from tests.training.test_loop import MILD, OFF
 
 
-def opinions(ranges, views: int) -> tuple[Teacher, torch.Tensor]:
+def logits_of_20_images(ranges: Augmentation, views: int) -> tuple[Teacher, Tensor]:
+    """A teacher with random weights, and its logits."""
     torch.manual_seed(5)
     teacher = Teacher()
     recipe = load_parameters(ROOT / "params.yaml").teach.model_copy(update={"views": views, "seed": 3})
-    return teacher, opinions_of(teacher, some_images(20), ranges, recipe)
+    return teacher, teacher_logits(teacher, some_images(20), ranges, recipe)
 
 
-def test_without_distortion_the_opinion_is_that_on_the_image_itself():
-    teacher, found = opinions(OFF, views=1)
+def test_without_augmentation_the_logits_are_those_of_the_images():
+    teacher, found = logits_of_20_images(OFF, views=1)
     assert torch.equal(found, logits_of(teacher, some_images(20).pixels()))
 
 
-def test_the_opinion_on_an_image_is_the_mean_over_its_views():
-    teacher, found = opinions(MILD, views=3)
+def test_the_logits_of_an_image_are_the_mean_over_its_views():
+    teacher, found = logits_of_20_images(MILD, views=3)
     generator = torch.Generator().manual_seed(3)
     views = [augment(some_images(20).pixels(), MILD, generator) for _ in range(3)]
-    expected = sum(logits_of(teacher, view) for view in views) / 3
+    expected = torch.stack([logits_of(teacher, view) for view in views]).mean(0)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     assert not torch.equal(views[0], views[1])

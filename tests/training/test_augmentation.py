@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from armdigits.training.augmentation import _maps, augment, draw, transform
 from armdigits.core.parameters import Augmentation
 from armdigits.data.sources import digits
+from armdigits.training.augmentation import _maps, augment, draw, transform
 
 OFF = {"rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0}
 MILD = {"rotation": 10.0, "zoom": 0.1, "shear": 0.1, "shift": 1.0}

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from armdigits.training import batches
 from armdigits.core.errors import Failure
-from armdigits.models.mlp import NeuralNetwork
 from armdigits.core.parameters import Augmentation, Train
+from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.scoring import accuracy, cross_entropy, logits_of
 from armdigits.models.teacher import Teacher
+from armdigits.training import batches
 from armdigits.training.batches import ORDER, epoch_seed
 from armdigits.training.loop import Epoch, learning_rate, train
 from armdigits.training.loss import Distillation
@@ -57,7 +57,10 @@ def equal(one: NeuralNetwork, other: NeuralNetwork) -> bool:
 
 @pytest.mark.parametrize("augmentation", [OFF, MILD])
 def test_the_same_seed_gives_the_same_bits(augmentation):
-    (one, history), (other, again) = trained(augmentation, some_distillation()), trained(augmentation, some_distillation())
+    (one, history), (other, again) = (
+        trained(augmentation, some_distillation()),
+        trained(augmentation, some_distillation()),
+    )
     assert equal(one, other)
     assert history == again
 

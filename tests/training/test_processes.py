@@ -122,9 +122,7 @@ def project(tmp_path_factory) -> Path:
 def test_a_rank_with_other_inputs_is_refused_by_rank_0_in_one_line(project, tmp_path, change, what):
     other = shutil.copytree(project, tmp_path / "other")
     change(other)
-    (code, _, errors), (code_of_1, out_of_1, errors_of_1) = ended(
-        start_ranks([project, other], "-m", "stages.train")
-    )
+    (code, _, errors), (code_of_1, out_of_1, errors_of_1) = ended(start_ranks([project, other], "-m", "stages.train"))
     assert (code, errors) == (2, f"train: rank 1 has other {what} than rank 0; use the same everywhere\n")
     assert (code_of_1, out_of_1, errors_of_1) == (2, "", "")
 
@@ -158,7 +156,7 @@ def test_ranks_that_cannot_be_reached_are_reported_in_one_line(project):
 def test_a_rank_without_its_data_names_the_stage_to_run(project, tmp_path):
     other = shutil.copytree(project, tmp_path / "other")
     (other / paths.VALIDATION_DATA).unlink()
-    code = IMPATIENT.replace('seconds=1', 'seconds=5')
+    code = IMPATIENT.replace("seconds=1", "seconds=5")
     _, (code_of_1, _, errors) = ended(start_ranks([project, other], "-c", code))
     line = "train, rank 1: data/validation.safetensors: no such file; run: dvc repro download\n"
     assert (code_of_1, errors) == (2, line)

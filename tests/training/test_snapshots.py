@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.training.snapshots import Snapshots, fingerprint
 from armdigits.models.teacher import Teacher
 from armdigits.training.loop import Epoch, train
+from armdigits.training.snapshots import Snapshots, fingerprint
 from tests.helpers import run_stage, set_parameters, some_images
 from tests.training.test_loop import MILD, equal, recipe
 

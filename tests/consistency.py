@@ -1,0 +1,45 @@
+"""What is committed belongs together: README.md's table, metrics/, params.yaml, dvc.yaml and dvc.lock.
+
+    python -m pytest tests/consistency.py
+
+No part of `make test`, as it fails while somebody works on a change that has not run yet. CI runs it on each commit.
+"""
+
+import hashlib
+from functools import reduce
+from typing import Any
+
+import pytest
+import yaml
+
+from armdigits.core.parameters import load_parameters
+from armdigits.report.results import BEGIN, END, table
+from tests.helpers import ROOT
+
+LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PARAMETERS = load_parameters(ROOT / "params.yaml").model_dump()
+AGAIN = "run: make repro && make readme, and commit README.md, dvc.lock and metrics/"
+
+
+def parameter(key: str) -> Any:
+    return reduce(lambda section, name: section[name], key.split("."), PARAMETERS)
+
+
+def test_the_table_in_the_readme_is_that_of_the_committed_metrics(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert (ROOT / "README.md").read_text().partition(BEGIN)[2].partition(END)[0] == table(), AGAIN
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_lock_was_written_with_these_commands_and_parameters(name):
+    assert LOCK[name]["cmd"] == STAGES[name]["cmd"].replace("${train.processes}", str(parameter("train.processes")))
+    for key, value in LOCK[name].get("params", {}).get("params.yaml", {}).items():
+        assert parameter(key) == value, f"{key}; {AGAIN}"
+
+
+def test_the_lock_names_the_committed_metrics():
+    committed = {out["path"]: out["md5"] for stage in LOCK.values() for out in stage["outs"]}
+    for path in sorted((ROOT / "metrics").glob("*.[jc]s*")):
+        name = str(path.relative_to(ROOT))
+        assert committed[name] == hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(), f"{name}; {AGAIN}"
