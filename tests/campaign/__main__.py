@@ -33,7 +33,7 @@ from tests.campaign.laboratory import OUTS, Laboratory, Violation
 
 
 def main(seconds: float, seed: int, stages: list[str]) -> int:
-    """Run the trials in random order until the time is over; print the counts; returns the exit code."""
+    """Run the trials in random order for some seconds; print the counts; returns the exit code."""
     begin = time.monotonic()
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     violations, done = 0, 0
@@ -46,7 +46,8 @@ def main(seconds: float, seed: int, stages: list[str]) -> int:
             print("not root: no trial on a full or read-only file system")
         trials = [*kills(lab, slowest), *faults(lab), *corruptions(lab)]
         lab.random.shuffle(trials)
-        print(f"{len(trials)} trials are prepared, after {time.monotonic() - begin:.0f} s; seed {seed}", flush=True)
+        print(f"{len(trials)} trials, prepared in {time.monotonic() - begin:.0f} s; seed {seed}", flush=True)
+        begin = time.monotonic()
         for trial in tqdm(trials, disable=None, leave=False):
             if time.monotonic() - begin > seconds:
                 break
@@ -68,7 +69,9 @@ def main(seconds: float, seed: int, stages: list[str]) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Kill, fault and corrupt the stages, and check what they leave.")
-    parser.add_argument("--seconds", type=float, default=3600, help="no trial begins after this time")
+    parser.add_argument(
+        "--seconds", type=float, default=3600, help="no trial begins after this time; the preparation does not count"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the order and of the random moments and places")
     parser.add_argument("--stages", nargs="+", choices=list(OUTS), default=list(OUTS), help="in this order")
     options = parser.parse_args()

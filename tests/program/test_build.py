@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 
+from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.program import build
@@ -16,10 +19,10 @@ def model() -> NeuralNetwork:
     return NeuralNetwork(use_dropout=False).eval()
 
 
-def test_the_empty_program_returns_the_first_pixels() -> None:
-    forward, shape = load(build.empty(BATCH))
+def test_the_empty_program_returns_the_first_pixels(pipeline: Path) -> None:
+    forward, shape = load((pipeline / paths.EMPTY_PROGRAM).read_bytes())
     images = some_images(3).pixels()
-    assert shape == (BATCH, 1, 28, 28)
+    assert shape == (64, 1, 28, 28)
     assert torch.equal(forward(images), images.flatten(1)[:, :10])
 
 

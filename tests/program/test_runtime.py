@@ -97,10 +97,9 @@ def test_a_call_works_after_its_program_and_bytes_are_out_of_scope(
     del overwritten
 
 
-@EITHER
-def test_a_program_reads_no_byte_after_its_images(pipeline: Path, name: str) -> None:
+def test_the_programs_read_no_byte_after_their_images(pipeline: Path) -> None:
     """The images end at a page without access, so a program that reads on crashes its process."""
-    code = f"""
+    code = """
 import ctypes, mmap, numpy as np, torch
 from pathlib import Path
 from armdigits.program.runtime import Program
@@ -108,20 +107,18 @@ memory = mmap.mmap(-1, 8 * mmap.PAGESIZE)
 start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 fence = start + 7 * mmap.PAGESIZE
 assert ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(fence), mmap.PAGESIZE, 0) == 0
-program = Program(Path("models/{name}.pte").read_bytes(), "x.pte")
-for count in (1, 3, 8):
-    begin = 7 * mmap.PAGESIZE - count * 28 * 28 * 4
-    images = torch.from_numpy(np.frombuffer(memory, np.float32, count * 784, begin).reshape(count, 1, 28, 28))
-    assert program(images).shape == (count, 10)
+for name in ("models/fp32.pte", "models/int8.pte"):
+    program = Program(Path(name).read_bytes(), name)
+    for count in (1, 3, 8):
+        begin = 7 * mmap.PAGESIZE - count * 28 * 28 * 4
+        images = torch.from_numpy(np.frombuffer(memory, np.float32, count * 784, begin).reshape(count, 1, 28, 28))
+        assert program(images).shape == (count, 10)
 """
     done = run(pipeline, sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
 
 
-DAMAGES = pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda _: b"", lambda b: b[:40], lambda b: b[::-1]])
-
-
-@DAMAGES
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda _: b"", lambda b: b[:40], lambda b: b[::-1]])
 def test_damaged_bytes_are_refused_before_they_reach_the_runtime(
     pipeline: Path, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +136,7 @@ def test_a_program_for_images_of_another_shape_is_refused(pipeline: Path, monkey
 
 @pytest.fixture
 def written(folder: Path) -> bytes:
-    """Three programs and their record, which `write_programs` has written to the current folder."""
+    """The int8 bytes of two programs that `write_programs` has written, with their record, to the current folder."""
     content = b"the bytes of a program"
     runtime.write_programs({paths.FP32_PROGRAM: b"other bytes", paths.INT8_PROGRAM: content}, "0123")
     return content

@@ -54,6 +54,7 @@ def test_the_card_has_the_data_and_the_conditions(text: str) -> None:
     assert "N from 1 to 64" in text
 
 
+@pytest.mark.slow  # importing executorch.runtime takes ten seconds
 def test_the_python_code_of_the_card_gives_the_programs_logits(pipeline: Path, text: str) -> None:
     code = snippet(text, "python").replace("torch.zeros(1, 1, 28, 28)", "torch.full((3, 1, 28, 28), 0.1)")
     assert "torch.full" in code
