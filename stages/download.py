@@ -1,9 +1,9 @@
-"""Download the data set, verify that it is the published one, and set the validation images aside.
+"""Download the data set, verify its checksums, set the validation images aside.
 
     python -m stages.download        (dvc repro download)
 
-Reads MNIST from its mirrors (`DATA_MIRROR` first), or scikit-learn's digits; writes data/*.safetensors and
-data/provenance.json.
+Reads MNIST from its mirrors (`DATA_MIRROR` first), or scikit-learn's digits;
+writes data/*.safetensors and data/provenance.json.
 """
 
 from armdigits.core import paths, stage

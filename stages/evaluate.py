@@ -2,8 +2,10 @@
 
     python -m stages.evaluate        (dvc repro evaluate)
 
-Reads the checkpoint and data/test.safetensors; writes the metrics, the predictions (for DVC's confusion matrix) and a
-figure of the most confident mistakes. Fails when the accuracy is below evaluate.min_accuracy, or too good to be true.
+Reads the checkpoint and data/test.safetensors; writes the metrics, the
+predictions (for DVC's confusion matrix) and a figure of the most confident
+mistakes. Fails when the accuracy is below evaluate.min_accuracy, or too good to
+be true.
 """
 
 import torch

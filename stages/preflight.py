@@ -2,9 +2,10 @@
 
     python -m stages.preflight       (dvc repro preflight)
 
-DVC removes the outputs of a stage before it runs. This stage runs before all others, every time, so a mistake in
-params.yaml costs nobody the results of the last run. Only the benchmark depends on the record of the machine: on
-another machine it runs again, and nothing else does.
+DVC removes the outputs of a stage before it runs. This stage runs before all
+others, every time, so a mistake in params.yaml costs nobody the results of the
+last run. Only the benchmark depends on the record of the machine: on another
+machine it runs again, and nothing else does.
 """
 
 from armdigits.core import paths, stage

@@ -69,18 +69,14 @@ def layer_figures(model: nn.Module, int8: Contents, pixels: Tensor) -> dict[str,
 
 def table(metrics: dict[str, Any], details: dict[str, Any]) -> str:
     """The figures for people."""
-    lines = [f"{'program':<10} {'accuracy':>10} {'bytes':>12}"]
-    lines += [f"{name:<10} {metrics[name]['accuracy']:>10.4f} {metrics[name]['bytes']:>12,}" for name in PROGRAMS]
-    lines += [f"{'drop':<10} {metrics['accuracy_drop']:>10.4f}", f"{'agreement':<10} {metrics['agreement']:>10.4f}"]
-    apart = details["disagreements"]
-    lines.append(
-        "{count} images classified differently: fp32 right {fp32_right}, int8 right {int8_right}, "
-        "McNemar p = {p_value:.3g}".format(**apart)
-    )
-    lines.append(f"{'layer':<10} {'SQNR dB':>10}")
+    lines = [f"{'program':<14}{'accuracy':>10}{'bytes':>12}"]
+    lines += [f"{name:<14}{metrics[name]['accuracy']:>10.4f}{metrics[name]['bytes']:>12,}" for name in PROGRAMS]
+    lines += [f"{'drop':<14}{metrics['accuracy_drop']:>10.4f}", f"{'agreement':<14}{metrics['agreement']:>10.4f}"]
+    row = "disagreements {count:>10}  fp32 right {fp32_right}, int8 right {int8_right}, McNemar p {p_value:.3g}"
+    lines += [row.format(**details["disagreements"]), f"{'layer':<14}{'SQNR dB':>10}"]
     for name, figures in details["layers"].items():
         ratio = figures["sqnr_db"]
-        lines.append(f"{name:<10} " + ("-" if ratio is None else f"{ratio:.2f}").rjust(10))
+        lines.append(f"{name:<14}" + ("-" if ratio is None else f"{ratio:.2f}").rjust(10))
     return "\n".join(lines)
 
 

@@ -1,9 +1,11 @@
-"""Train the teacher and record its logits for the training images, from which the model learns more than from labels.
+"""Train the teacher, and record its logits for the training images.
 
     python -m stages.teach           (dvc repro teach)
 
-Reads the training and validation images; writes the teacher's logits, its metrics, and a figure of augmented training
-images, which shows that a 6 is still a 6. Resumes like `train` when it is interrupted.
+From the teacher's logits the model learns more than from labels. Reads the
+training and validation images; writes the logits, the teacher's metrics, and a
+figure of augmented training images, which shows that a 6 is still a 6. Resumes
+like `train` when it is interrupted.
 """
 
 from pathlib import Path

@@ -1,11 +1,13 @@
-"""Train the model on the training images, and check it on the validation images after each epoch.
+"""Train the model, and check it on the validation images after each epoch.
 
     dvc repro train
     python -m stages.train           (the same, where train.processes is 1)
 
-Reads the training and validation images and the teacher's logits; writes the checkpoint, the training history, the
-table of layers and the metrics. It never reads the test images. Interrupted at any moment and started again, it
-resumes after its last complete epoch and ends with the same bytes. For several processes see training/launch.py.
+Reads the training and validation images and the teacher's logits; writes the
+checkpoint, the training history, the table of layers and the metrics. It never
+reads the test images. Interrupted at any moment and started again, it resumes
+after its last complete epoch and ends with the same bytes. For several
+processes see armdigits/training/launch.py.
 """
 
 import dataclasses

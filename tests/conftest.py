@@ -1,6 +1,7 @@
 """Fixtures: a small pipeline that has really run, and the order in which the test processes take the files."""
 
 import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from tests.helpers import copy_project, run
 
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # as in stages/__init__.py; the child processes inherit it
 # The same examples every time, and no time limit for one: tests are deterministic, machines are not.
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("deterministic")

@@ -55,6 +55,11 @@ def pictures(ran: Path) -> Path:
     return ran
 
 
+def own_lines(stderr: str) -> list[str]:
+    """Without what the runtime's C++ code logs: it is muted on file descriptor 2, but pytest captures it elsewhere."""
+    return [line for line in stderr.splitlines() if not line.startswith("[threadpool.cpp")]
+
+
 def mnist_is_here() -> bool:
     """Whether data/ holds MNIST, by its own record: metrics/ come with every clone, whatever ran there."""
     return paths.PROVENANCE.exists() and read_provenance()["name"] == "mnist"
@@ -70,7 +75,7 @@ def test_mnist_is_read_from_pictures_of_any_size(monkeypatch):
 
 def test_the_embedded_digits_are_read_from_pictures_of_any_size(ran):
     """Unlike MNIST's they are not placed by their centre of mass, and the model learned them so: a lower share."""
-    assert share_right(read_split(paths.TEST_DATA), 200) >= 0.6
+    assert share_right(read_split(paths.TEST_DATA), 100) >= 0.6
 
 
 def test_mnists_own_images_come_back_unchanged(monkeypatch):
@@ -98,7 +103,7 @@ def test_every_readable_picture_is_answered_and_every_other_gets_a_line(pictures
         "blank.png: blank: no digit stands out",
         ".: Is a directory",
     ]
-    for line, expected in zip(printed.err.splitlines(), lines, strict=True):
+    for line, expected in zip(own_lines(printed.err), lines, strict=True):
         assert line.startswith(expected)
 
 
@@ -142,4 +147,5 @@ def test_a_damaged_program_is_refused(pictures, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["predict", "0.png"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("predict: models/int8.pte: expected SHA-256 ")
+    (line,) = own_lines(capsys.readouterr().err)
+    assert line.startswith("predict: models/int8.pte: expected SHA-256 ")

@@ -1,28 +1,69 @@
 """`armdigits reproduce`, which is `make repro`."""
 
 import sys
+from pathlib import Path
 
-from tests.helpers import copy_project, run, set_parameters
+import pytest
+
+from armdigits.cli import dvc, main, reproduce
+from armdigits.core import paths
+from tests.helpers import ROOT, copy_project, run, set_parameters
 
 
-def test_without_a_mirror_it_runs_on_the_embedded_digits_and_says_so(ran):
-    """A machine that reaches no mirror gets a table all the same, and params.yaml shows why it is another one.
+@pytest.fixture
+def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml set to MNIST; the results table is one word."""
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    main(["dataset", "mnist"])
+    monkeypatch.setattr(reproduce, "table", lambda: "table\n")
+    return folder
 
-    DVC's cache has most of what the digits need: this is about the way, not about the stages.
-    """
+
+def test_it_runs_the_pipeline_and_prints_the_table(project, monkeypatch, capsys):
+    monkeypatch.setattr(dvc, "run", lambda *arguments: 0)
+    assert main(["reproduce"]) == 0
+    assert capsys.readouterr().out.endswith("\ntable\n")
+    assert "name: mnist" in paths.PARAMETERS.read_text()
+
+
+def test_without_a_mirror_it_changes_params_yaml_to_the_embedded_digits_and_says_so(project, monkeypatch, capsys):
+    def run(*arguments: str) -> int:
+        if arguments == ("repro", "download"):
+            paths.NO_MIRROR.parent.mkdir()
+            paths.NO_MIRROR.touch()
+            return 1
+        assert "name: digits" in paths.PARAMETERS.read_text()
+        return 0
+
+    monkeypatch.setattr(dvc, "run", run)
+    assert main(["reproduce"]) == 0
+    printed = capsys.readouterr().out
+    assert "The pipeline runs on scikit-learn's embedded digits instead." in printed
+    assert "dataset.name: mnist -> digits" in printed
+    assert "Back to MNIST, with a mirror or DATA_MIRROR: make mnist repro" in printed
+
+
+def test_any_other_failure_ends_it_with_dvcs_exit_code(project, monkeypatch, capsys):
+    monkeypatch.setattr(dvc, "run", lambda *arguments: 7)
+    assert main(["reproduce"]) == 7
+    assert "digits" not in capsys.readouterr().out
+    assert "name: mnist" in paths.PARAMETERS.read_text()
+
+
+@pytest.mark.slow
+def test_a_machine_that_reaches_no_mirror_gets_the_results_of_the_digits(ran):
     set_parameters(ran, {"dataset.name": "mnist"})
     command = [sys.executable, "-m", "armdigits", "reproduce"]
     done = run(ran, *command, DATA_MIRROR="gone", HTTPS_PROXY="http://127.0.0.1:1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "download: gone: No such file or directory" in done.stderr
-    assert "The pipeline runs on scikit-learn's embedded digits instead." in done.stdout
     assert "dataset.name: mnist -> digits" in done.stdout
-    assert "Back to MNIST, with a mirror or DATA_MIRROR: make mnist repro" in done.stdout
     assert "digits, 360 test images" in done.stdout
     assert "name: digits" in (ran / "params.yaml").read_text()
 
 
-def test_any_other_failure_ends_it(tmp_path):
+@pytest.mark.slow
+def test_wrong_parameters_end_it_with_the_line_of_the_stage(tmp_path):
     project = copy_project(tmp_path / "project")
     set_parameters(project, {"train.epochs": "0"})
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):

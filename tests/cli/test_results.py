@@ -1,11 +1,22 @@
 """`armdigits results`, `report` and `summary`: the verbs that show the last run."""
 
 import json
+from functools import reduce
+from pathlib import Path
 
-from armdigits.cli import main
+from armdigits.cli import dvc, main
 from armdigits.core import paths
+from armdigits.core.errors import Failure
 from armdigits.report.results import BEGIN, END, README, table
 from tests.helpers import run
+
+
+def add_1(path: Path, key: str) -> None:
+    """To a value under nested keys, as a.b.c."""
+    content = json.loads(path.read_text())
+    *sections, last = key.split(".")
+    reduce(dict.__getitem__, sections, content)[last] += 1
+    path.write_text(json.dumps(content))
 
 
 def test_results_prints_the_table(ran, capsys):
@@ -29,8 +40,8 @@ def test_report_writes_the_page_and_prints_where_it_is(ran, capsys):
 def test_summary_has_every_part_and_keeps_times_apart(ran, capsys):
     run(ran, "git", "add", "--all")
     run(ran, "git", "commit", "--quiet", "--message", "run")
-    for path, key in ((paths.TRAIN_METRICS, "epochs"), (paths.BENCHMARK_METRICS, "batch_1.eager.p50_us")):
-        change(ran / path, key)
+    add_1(paths.TRAIN_METRICS, "epochs")
+    add_1(paths.BENCHMARK_METRICS, "batch_1.eager.p50_us")
     assert main(["summary", "HEAD"]) == 0
     titles, texts = zip(*(part.split("\n\n", 1) for part in capsys.readouterr().out.split("## ")[1:]), strict=True)
     assert titles == (
@@ -48,21 +59,13 @@ def test_summary_has_every_part_and_keeps_times_apart(ran, capsys):
     assert "| cpu |" in host
 
 
-def change(path, key):
-    """Add 1 to a value under nested keys, as a.b.c."""
-    content = json.loads(path.read_text())
-    *outer, last = key.split(".")
-    entry = content
-    for name in outer:
-        entry = entry[name]
-    entry[last] += 1
-    path.write_text(json.dumps(content))
+def test_a_part_of_the_summary_that_cannot_be_made_has_the_reason_in_its_place(folder, capsys, monkeypatch):
+    def ask(*arguments: str) -> str:
+        raise Failure(f"dvc {arguments[0]} diff: unknown Git revision 'gone'")
 
-
-def test_a_part_of_the_summary_that_cannot_be_made_has_the_reason_in_its_place(ran, capsys):
-    paths.EVALUATE_METRICS.unlink()
+    monkeypatch.setattr(dvc, "ask", ask)
     assert main(["summary", "gone"]) == 0
     text = capsys.readouterr().out
-    assert "## Results\n\nNot available: metrics/evaluate.json: no such file; run: dvc repro evaluate\n" in text
+    assert "## Results\n\nNot available: metrics/train.json: no such file; run: dvc repro train\n" in text
     assert "Not available: dvc metrics diff: unknown Git revision 'gone'\n" in text
-    assert "| cpu |" in text
+    assert "Not available: dvc params diff: unknown Git revision 'gone'\n" in text

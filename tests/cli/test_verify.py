@@ -47,10 +47,9 @@ def verify(ran: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[
     return verify
 
 
-def test_undamaged_files_are_counted(ran):
-    done = run(ran, "python", "-m", "armdigits", "verify")
-    assert done.returncode == 0
-    (line,) = (done.stdout + done.stderr).splitlines()
+def test_undamaged_files_are_counted(ran, verify):
+    code, (line,) = verify()
+    assert code == 0
     outs = sum(len(stage["outs"]) for stage in yaml.safe_load((ran / "dvc.lock").read_text())["stages"].values())
     objects = len(list(ran.glob(".dvc/cache/files/md5/*/*")))
     assert line == f"verified: {outs} outputs, {objects} objects in the cache, 8 links between the files"

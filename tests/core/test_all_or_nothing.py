@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from armdigits.core import files
 from armdigits.core.errors import Failure
 from armdigits.models.mlp import NeuralNetwork
+from armdigits.program import build
 from tests.helpers import results, run_stage_here
 
 
@@ -77,15 +79,30 @@ def test_a_full_or_read_only_folder_is_reported_in_one_line_and_stays_empty(
     assert run_stage_here("teach") == 0, "with enough room, the training resumes"
 
 
-def test_a_full_temporary_folder_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ExecuTorch writes programs with a tool of its own, in a temporary folder."""
-    from armdigits.program import build  # imports ExecuTorch's exporters, which takes seconds
+def test_a_failure_of_executorchs_flatc_names_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stands in for the slow test below: importing the exporters takes ten seconds."""
 
+    def lower(*_: object, **__: object) -> None:
+        raise subprocess.CalledProcessError(1, ["/bin/flatc", "--binary"])
+
+    exporters = MagicMock(to_edge_transform_and_lower=lower)
+    for name in ("exir", "exir.passes", "backends.xnnpack.partition.xnnpack_partitioner"):
+        monkeypatch.setitem(sys.modules, f"executorch.{name}", exporters)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(Failure, match=f"^{tmp_path}: ExecuTorch's flatc could not write there; free some space$"):
+        build.lower(MagicMock())
+
+
+@pytest.mark.slow
+def test_a_full_temporary_folder_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ExecuTorch writes a program with its own tool, in a temporary folder."""
     exported = build.export(NeuralNetwork(use_dropout=False), 8)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with (
         mounted(tmp_path, "size=16k"),
-        pytest.raises(Failure, match=f"^{tmp_path}: ExecuTorch's flatc could not "),
+        pytest.raises(Failure, match=f"^{tmp_path}: ExecuTorch's flatc could not write there"),
     ):
         build.lower(exported)
 

@@ -77,7 +77,9 @@ def test_scores_compare_the_predictions_of_both_programs() -> None:
 def test_the_table_has_lines_of_at_most_80_columns_and_a_dash_for_a_layer_without_a_ratio(
     metrics: dict[str, Any], details: dict[str, Any]
 ) -> None:
-    lines = quantize.table(metrics, {**details, "layers": {"linear1": {"sqnr_db": None}}}).splitlines()
+    most = {"count": 10_000, "fp32_right": 5_000, "int8_right": 5_000, "p_value": 1.2345e-5}
+    text = quantize.table(metrics, {**details, "disagreements": most, "layers": {"linear1": {"sqnr_db": None}}})
+    lines = text.splitlines()
     assert lines[-1].split() == ["linear1", "-"]
     assert max(map(len, lines)) <= 80
 
