@@ -41,8 +41,8 @@ def load(content: bytes) -> tuple[Forward, tuple[int, ...]]:
     with _stderr_muted():
         method = _portable_lib._load_program_from_buffer(content).load_method("forward")
 
-    # The runtime reads the weights from the bytes without holding a reference to them, so the function holds one.
-    def forward(images: Tensor, _weights: bytes = content) -> Tensor:
+    # The runtime reads the bytes at each call without holding a reference to them, so the function holds one.
+    def forward(images: Tensor, _content: bytes = content) -> Tensor:
         logits: Tensor = method.call((images,))[0]
         return logits
 

@@ -149,6 +149,7 @@ class Laboratory:
             os.close(reader)
             os.dup2(writer, 2)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))  # not pytest's
             os.chdir(project or self.project)
             signal.alarm(TIMEOUT_S)
             if prepare:

@@ -24,7 +24,7 @@ def lab(tmp_path_factory) -> Laboratory:
 
 
 def test_a_campaign_on_one_stage_ends_without_violations(capsys):
-    assert main(seconds=15, seed=1, stages=["download"]) == 0
+    assert main(seconds=5, seed=1, stages=["download"]) == 0
     assert ", 0 violations" in capsys.readouterr().out
 
 

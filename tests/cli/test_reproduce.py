@@ -20,7 +20,7 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_runs_the_pipeline_and_prints_the_table(project, monkeypatch, capsys):
-    monkeypatch.setattr(dvc, "run", lambda *arguments: 0)
+    monkeypatch.setattr(dvc, "run", lambda *_: 0)
     assert main(["reproduce"]) == 0
     assert capsys.readouterr().out.endswith("\ntable\n")
     assert "name: mnist" in paths.PARAMETERS.read_text()
@@ -44,7 +44,7 @@ def test_without_a_mirror_it_changes_params_yaml_to_the_embedded_digits_and_says
 
 
 def test_any_other_failure_ends_it_with_dvcs_exit_code(project, monkeypatch, capsys):
-    monkeypatch.setattr(dvc, "run", lambda *arguments: 7)
+    monkeypatch.setattr(dvc, "run", lambda *_: 7)
     assert main(["reproduce"]) == 7
     assert "digits" not in capsys.readouterr().out
     assert "name: mnist" in paths.PARAMETERS.read_text()
