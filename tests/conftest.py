@@ -33,12 +33,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files in the order in which the processes take them.
 
-    First the one that needs the pipeline longest: its process makes the pipeline. Meanwhile the others have the
-    files that do not need it.
+    The first file needs the pipeline, so its process makes it; meanwhile the other takes files that do not need it.
     """
-    history = {item.path for item in items if "history" in item.fixturenames}
-    pipeline = {item.path for item in items if "pipeline" in item.fixturenames}
-    items.sort(key=lambda item: (item.path not in history, item.path in pipeline))
+    needed = [item.path for item in items if "pipeline" in item.fixturenames]
+    longest = [item.path for item in items if "history" in item.fixturenames] or needed[-1:]
+    items.sort(key=lambda item: (item.path not in longest, item.path in needed))
 
 
 @pytest.fixture(scope="session")

@@ -43,61 +43,12 @@ OUTS = {
     "benchmark": [paths.BENCHMARK_METRICS, paths.BENCHMARK_DETAILS, paths.LATENCY],
 }
 EPOCHS = 8  # of the training
-TIMEOUT_S = 300  # ends a stage that hangs
-# The system calls that change files; the names differ between architectures, and `?` accepts an unknown one.
-CALLS = "write,fsync,ftruncate,flock,unlinkat,?unlink,?rmdir,?mkdir,?mkdirat,?rename,?renameat,?renameat2"
 EXPORTERS = (  # what quantize imports, which takes seconds
     "executorch.backends.xnnpack.partition.xnnpack_partitioner",
     "executorch.backends.xnnpack.quantizer.xnnpack_quantizer",
     "executorch.exir",
     "torchao.quantization.pt2e.quantize_pt2e",
 )
-
-
-class Violation(Exception):
-    """A stage did what it must not do."""
-
-
-def check(condition: bool, message: str) -> None:
-    """Raise Violation with `message` unless the condition holds."""
-    if not condition:
-        raise Violation(message)
-
-
-class Trial(NamedTuple):
-    """One thing to try.
-
-    Attributes:
-        kind: kill, fault or corruption.
-        what: the line under which it is counted.
-        run: does it, raises Violation, and returns how many kills, faults or corruptions took effect.
-    """
-
-    kind: str
-    what: str
-    run: Callable[[], int]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a stage ended: its exit code (minus the number of the signal that killed it) and its stderr."""
-
-    code: int
-    errors: str
-
-
-@dataclass(frozen=True)
-class Process:
-    """A running stage, and the file descriptor of a pipe with its stderr."""
-
-    pid: int
-    errors: int
-
-    def wait(self) -> Ended:
-        """Wait for its end."""
-        _, status = os.waitpid(self.pid, 0)
-        with os.fdopen(self.errors, errors="replace") as errors:
-            return Ended(os.waitstatus_to_exitcode(status), errors.read())
 
 
 class Laboratory:
@@ -137,49 +88,9 @@ class Laboratory:
             check(done.returncode == 0, f"dvc {command[0]} fails: {done.stderr}")
         self.expected = {path: (self.project / path).read_bytes() for name in stages for path in OUTS[name]}
 
-    def start(self, name: str, project: Path | None = None, prepare: Callable[[], object] | None = None) -> Process:
-        """Fork a process that calls `prepare` and runs a stage."""
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid:
-            os.close(writer)
-            return Process(pid, reader)
-        code = 1
-        try:
-            os.close(reader)
-            os.dup2(writer, 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))  # not pytest's
-            os.chdir(project or self.project)
-            signal.alarm(TIMEOUT_S)
-            if prepare:
-                prepare()
-            stage.run(name, import_module(f"stages.{name}").main, arguments=[])
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        except BaseException:  # a traceback, as Python itself would print it
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(code)
-
     def run(self, name: str, project: Path | None = None, prepare: Callable[[], object] | None = None) -> Ended:
         """Run a stage to its end."""
         return self.start(name, project, prepare).wait()
-
-    def run_traced(self, name: str, *options: str) -> Ended:
-        """Run a stage under strace, which is attached before the stage does anything."""
-        process = self.start(name, prepare=lambda: os.kill(os.getpid(), signal.SIGSTOP))
-        os.waitpid(process.pid, os.WUNTRACED)
-        command = ["strace", "-f", "-e", f"trace={CALLS}", "-o", os.devnull, *options, "-p", str(process.pid)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as tracer:
-            assert tracer.stderr
-            attached = "attached" in tracer.stderr.readline()
-            os.kill(process.pid, signal.SIGCONT)
-            ended = process.wait()
-            tracer.communicate()
-        check(attached, "strace cannot attach")
-        return ended
 
     def calls_of(self, name: str) -> list[tuple[str, int]]:
         """The calls with which a stage changes the project's files: the name, and its number among that name's."""
@@ -235,10 +146,3 @@ class Laboratory:
         check(not (self.project / paths.TRAIN_SNAPSHOTS).exists(), "snapshots are left after success")
         temporary = [str(path) for path in self.project.glob("m*/.*.tmp")]
         check(not temporary, f"temporary files are left: {temporary}")
-
-
-def check_one_line(name: str, ended: Ended, codes: tuple[int, ...]) -> None:
-    """Check that a stage failed with one of the exit codes and one line that begins with its name."""
-    check(ended.code in codes, f"{name}: exit code {ended.code}: {ended.errors}")
-    check(len(ended.errors.splitlines()) == 1, f"{name}: not one line: {ended.errors}")
-    check(ended.errors.startswith(f"{name}: "), f"{name} is not named: {ended.errors}")

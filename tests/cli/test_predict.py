@@ -73,6 +73,7 @@ def test_mnist_is_read_from_pictures_of_any_size(monkeypatch):
     assert share_right(read_split(paths.TEST_DATA), 500) >= 0.95
 
 
+@pytest.mark.slow
 def test_the_embedded_digits_are_read_from_pictures_of_any_size(ran):
     """Unlike MNIST's they are not placed by their centre of mass, and the model learned them so: a lower share."""
     assert share_right(read_split(paths.TEST_DATA), 100) >= 0.6

@@ -37,6 +37,7 @@ def test_report_writes_the_page_and_prints_where_it_is(ran, capsys):
     assert (ran / "report" / "index.html").read_text().lstrip().startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_summary_has_every_part_and_keeps_times_apart(ran, capsys):
     run(ran, "git", "add", "--all")
     run(ran, "git", "commit", "--quiet", "--message", "run")

@@ -142,6 +142,7 @@ def add_a_relu_after_no_linear_layer(model: NeuralNetwork) -> None:
     model.flatten = nn.Sequential(nn.Flatten(), nn.ReLU())  # type: ignore[assignment]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "proof"),
     [

@@ -98,6 +98,7 @@ def test_a_call_keeps_the_bytes_alive_that_the_runtime_reads(pipeline: Path) -> 
     assert sys.getrefcount(content) == references
 
 
+@pytest.mark.slow
 def test_the_programs_read_no_byte_after_their_images(pipeline: Path) -> None:
     """The images end at a page without access, so a program that reads on crashes its process."""
     code = """

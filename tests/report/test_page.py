@@ -240,6 +240,7 @@ def test_a_missing_entry_names_the_file_and_the_stage(small_run, path, key):
         render()
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_of_a_real_run(ran):
     done = run(ran, sys.executable, "-m", "armdigits", "report")
     assert done.returncode == 0, done.stderr

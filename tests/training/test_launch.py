@@ -107,6 +107,7 @@ def test_a_first_machine_that_cannot_be_reached_is_reported_in_one_line(project)
     assert line.startswith("train: the other ranks cannot be reached (The client socket has timed out")
 
 
+@pytest.mark.slow
 def test_a_rank_that_refuses_its_parameters_ends_all_with_its_line(project):
     set_parameters(project, {"train.epochs": "0"})
     done = launch(project, *TRAIN)

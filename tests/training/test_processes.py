@@ -81,7 +81,7 @@ def test_a_single_process_never_initialises_torch_distributed():
         assert not torch.distributed.is_initialized()
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[2, 3])
 def weights(request, tmp_path_factory) -> tuple[Path, int]:
     """A folder with the weights of every case and rank, and the number of ranks."""
     folder = tmp_path_factory.mktemp("weights")
@@ -91,6 +91,7 @@ def weights(request, tmp_path_factory) -> tuple[Path, int]:
     return folder, request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_several_ranks_train_the_model_of_one_process_up_to_rounding(weights, number):
     folder, count = weights
@@ -100,6 +101,7 @@ def test_several_ranks_train_the_model_of_one_process_up_to_rounding(weights, nu
         assert equal_up_to_rounding(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_all_ranks_end_with_the_same_bits(weights, number):
     folder, count = weights
