@@ -27,9 +27,8 @@ from armdigits.data.dataset import Split, read_split
 from armdigits.data.torchvision_import import ToTensor
 from armdigits.measure import host
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.training.fast_step import FastStep
 from armdigits.training.loop import train
-from armdigits.training.step import PlainStep
+from armdigits.training.step import PlainStep, choose_step
 from benchmarks.data import NO_AUGMENTATION
 from stages.train import read_distillation
 
@@ -73,21 +72,22 @@ class Loops:
         self.data, self.validation = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
         self.distillation = read_distillation(parameters)
 
-    def model(self) -> NeuralNetwork:
+    def new_model(self) -> NeuralNetwork:
         """A new model."""
         return NeuralNetwork(dropout=self.parameters.train.dropout)
 
-    def steps(self, data: Split, epochs: int = 1, make_step: type[FastStep | PlainStep] = FastStep) -> None:
-        """Forward, backward and Adam."""
+    def steps(self, data: Split, epochs: int = 1, plain: bool = False) -> None:
+        """Forward, backward and Adam, with the step that training chooses or the plain one."""
         recipe = self.parameters.train.model_copy(update={"epochs": epochs})
         glance = self.validation[torch.arange(10)]
-        list(train(self.model(), data, glance, recipe, NO_AUGMENTATION, make_step=make_step))
+        make_step = PlainStep if plain else choose_step
+        list(train(self.new_model(), data, glance, recipe, NO_AUGMENTATION, make_step=make_step))
 
     def recipe(self) -> None:
         """Everything that the train stage does, but for fewer epochs."""
         recipe = self.parameters.train.model_copy(update={"epochs": RECIPE_EPOCHS})
         data = (self.data, self.validation)
-        list(train(self.model(), *data, recipe, self.parameters.augmentation, self.distillation))
+        list(train(self.new_model(), *data, recipe, self.parameters.augmentation, self.distillation))
 
 
 def rate(work: Callable[[], None], images: int, threads: int) -> float:
@@ -106,7 +106,7 @@ def take_turns(loops: Loops, cores: int) -> dict[str, list[float]]:
     for _ in tqdm(range(TURNS), desc="turns", disable=None, leave=False):
         rates[QUICKSTART].append(max(rate(lambda: quickstart(few), len(few), count) for count in {1, cores}))
         rates[STEP_LOOP].append(rate(lambda: loops.steps(data), len(data), threads))
-        rates[PLAIN].append(rate(lambda: loops.steps(data, make_step=PlainStep), len(data), threads))
+        rates[PLAIN].append(rate(lambda: loops.steps(data, plain=True), len(data), threads))
         rates[RECIPE].append(rate(loops.recipe, len(data) * RECIPE_EPOCHS, threads))
     return rates
 

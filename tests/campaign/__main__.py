@@ -26,10 +26,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tests.campaign.checks import Violation
 from tests.campaign.corruptions import corruptions
 from tests.campaign.faults import faults
 from tests.campaign.kills import kills
-from tests.campaign.laboratory import OUTS, Laboratory, Violation
+from tests.campaign.laboratory import OUTS, Laboratory
 
 
 def main(seconds: float, seed: int, stages: list[str]) -> int:

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from armdigits.core import paths
-from tests.campaign.laboratory import Laboratory, Trial, check, check_one_line
+from tests.campaign.checks import Trial, check, check_one_line
+from tests.campaign.laboratory import Laboratory
+from tests.campaign.processes import start
 from tests.helpers import run
 
 READERS = {  # artefact: (the stage that reads it, the stage that makes it)
@@ -101,7 +103,7 @@ def of_snapshot(lab: Laboratory, damage: Damage) -> int:
     """Kill the training, damage its newest snapshot, and start it again."""
     lab.reset("train")
     snapshots = lab.project / paths.TRAIN_SNAPSHOTS
-    process = lab.start("train")
+    process = start("train", lab.project)
     while not list(snapshots.glob("epoch-*")):
         pass
     os.kill(process.pid, signal.SIGKILL)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.campaign.laboratory import OUTS, Ended, Laboratory, Trial, check, check_one_line
+from tests.campaign.checks import Ended, Trial, check, check_one_line
+from tests.campaign.laboratory import OUTS, Laboratory
+from tests.campaign.processes import run_traced
 
 SLOW = ("teach", "quantize", "benchmark")  # each of their calls meets one of the two errors, not both
 RESUMING = ("teach", "train")  # run again after a fault
@@ -30,7 +32,7 @@ def faults(lab: Laboratory) -> Iterator[Trial]:
         for call, count in lab.calls_of(name) if lab.has_strace else ():
             errors = ("ENOSPC", "EIO")
             for error in errors if name not in SLOW else errors[count % 2 :][:1]:
-                meet = partial(lab.run_traced, name, "-e", f"inject={call}:error={error}:when={count}")
+                meet = partial(run_traced, name, lab.project, "-e", f"inject={call}:error={error}:when={count}")
                 yield trial(f"{error} at the N-th call, every N", name, meet)
 
 

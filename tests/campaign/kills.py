@@ -10,7 +10,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from tests.campaign.laboratory import Laboratory, Trial, check
+from tests.campaign.checks import Trial, check
+from tests.campaign.laboratory import Laboratory
+from tests.campaign.processes import run_traced, start
 from tests.helpers import run
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -36,7 +38,7 @@ def at_random_moments(lab: Laboratory, number: signal.Signals, times: int, slowe
     lab.reset("train")
     hits = 0
     for _ in range(times):
-        process = lab.start("train")
+        process = start("train", lab.project)
         time.sleep(lab.random.uniform(0, lab.seconds_of["train"]))
         sent = time.monotonic()
         os.kill(process.pid, number)
@@ -56,7 +58,7 @@ def at_random_moments(lab: Laboratory, number: signal.Signals, times: int, slowe
 def at_call(lab: Laboratory, call: str, count: int) -> int:
     """Kill the training at its system call number `count` of that name."""
     lab.reset("train")
-    ended = lab.run_traced("train", "-e", f"inject={call}:signal=KILL:when={count}")
+    ended = run_traced("train", lab.project, "-e", f"inject={call}:signal=KILL:when={count}")
     lab.check_outputs("train")
     lab.check_success("train")
     return int(ended.code == -signal.SIGKILL)

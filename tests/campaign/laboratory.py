@@ -1,27 +1,19 @@
-"""A project whose stages have run once, and ways to run them again and to check what they leave.
-
-A stage runs in a process that is forked from this one, which has imported torch: a start takes a fraction of a second
-instead of several.
-"""
+"""A project whose stages have run once, and ways to run them again and to check what they leave."""
 
 import json
-import os
 import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
-from armdigits.core import paths, stage
+from armdigits.core import paths
 from armdigits.program import build
+from tests.campaign.checks import Ended, Violation, check
+from tests.campaign.processes import run_traced, start
 from tests.helpers import copy_project, run, set_parameters
 
 OUTS = {
@@ -90,12 +82,12 @@ class Laboratory:
 
     def run(self, name: str, project: Path | None = None, prepare: Callable[[], object] | None = None) -> Ended:
         """Run a stage to its end."""
-        return self.start(name, project, prepare).wait()
+        return start(name, project or self.project, prepare).wait()
 
     def calls_of(self, name: str) -> list[tuple[str, int]]:
         """The calls with which a stage changes the project's files: the name, and its number among that name's."""
         self.reset(name)
-        check(self.run_traced(name, "-y", "-o", str(self._log)).code == 0, f"{name} fails under strace")
+        check(run_traced(name, self.project, "-y", "-o", str(self._log)).code == 0, f"{name} fails under strace")
         made: Counter[str] = Counter()
         calls = []
         for line in self._log.read_text().splitlines():
@@ -131,7 +123,10 @@ class Laboratory:
             if name != "benchmark":
                 check(file.read_bytes() == self.expected[path], f"{path} is incomplete or wrong")
             elif path.suffix == ".json":
-                json.loads(file.read_text())
+                try:
+                    json.loads(file.read_text())
+                except ValueError:
+                    raise Violation(f"{path} is incomplete") from None
 
     def check_success(self, name: str) -> None:
         """Run a stage undisturbed; check that it succeeds with the expected bytes and leaves nothing else."""
@@ -143,6 +138,7 @@ class Laboratory:
 
     def check_no_leftovers(self) -> None:
         """Check that neither snapshots nor temporary files are left after a success."""
-        check(not (self.project / paths.TRAIN_SNAPSHOTS).exists(), "snapshots are left after success")
+        for snapshots in (paths.TEACH_SNAPSHOTS, paths.TRAIN_SNAPSHOTS):
+            check(not (self.project / snapshots).exists(), f"{snapshots} is left after success")
         temporary = [str(path) for path in self.project.glob("m*/.*.tmp")]
         check(not temporary, f"temporary files are left: {temporary}")

@@ -1,4 +1,7 @@
-"""Stages in processes of their own, forked from this one or under strace."""
+"""Stages in processes that are forked from this one, alone or under strace.
+
+This process has imported torch, so a start takes a fraction of a second instead of several.
+"""
 
 import os
 import signal
@@ -56,7 +59,6 @@ def start(name: str, project: Path, prepare: Callable[[], object] | None = None)
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
-
 
 
 def run_traced(name: str, project: Path, *options: str) -> Ended:

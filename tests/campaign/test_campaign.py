@@ -12,7 +12,8 @@ import pytest
 from armdigits.core import files
 from tests.campaign import corruptions, faults, kills
 from tests.campaign.__main__ import main
-from tests.campaign.laboratory import OUTS, Laboratory, Violation
+from tests.campaign.checks import Violation
+from tests.campaign.laboratory import OUTS, Laboratory
 
 pytestmark = pytest.mark.slow
 
