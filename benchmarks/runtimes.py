@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from armdigits.core import paths
-from armdigits.core.errors import exit_on_failure
+from armdigits.core.errors import BadInput, exit_on_failure
+from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import read_provenance, read_split
 from armdigits.measure import host
 from armdigits.measure.timing import ratio, summarise, time_interleaved
@@ -124,6 +125,9 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     use_threads(1)
+    largest = load_parameters(paths.PARAMETERS).quantize.max_batch
+    if largest < max(BATCHES):
+        raise BadInput(f"params.yaml: quantize.max_batch: expected at least {max(BATCHES)} here, got {largest}")
     model, _ = read_checkpoint(paths.MODEL)
     calibration = read_split(paths.TRAIN_DATA).pixels()[:CALIBRATION]
     test = read_split(paths.TEST_DATA)

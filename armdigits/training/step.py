@@ -53,7 +53,7 @@ class PlainStep:
 
 def choose_step(model: nn.Module, distillation: Distillation | None = None, group: Group = SINGLE) -> Step:
     """The fast step where it applies, else the plain one."""
-    return fast_step(model, distillation, group) or PlainStep(model, distillation, group)
+    return fast_step(model, distillation, group, PlainStep) or PlainStep(model, distillation, group)
 
 
 def _initial_state(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
 import copy
+import re
 
 import pytest
 import torch
@@ -16,8 +17,8 @@ IMAGES = some_images(33)
 TEACHER = 3 * torch.randn(33, 10, generator=torch.Generator().manual_seed(5))
 DISTILLATION = Distillation(TEACHER, weight=0.9, temperature=3.0)
 REMEDY = (
-    "fast_step.py no longer computes the gradient of loss.py: change FastStep._gradient_at_logits accordingly, "
-    "or delete fast_step.py and its line in step.py (training uses the plain step meanwhile)"
+    "fast_step.py differs from the plain step: bring FastStep._gradient_at_logits in line with loss.py and FlatAdam "
+    "with the optimizer in step.py, or delete fast_step.py and its line in step.py (until then the plain step trains)"
 )
 
 
@@ -36,7 +37,7 @@ def test_the_fast_step_is_the_plain_step(distillation, dropout):
             teacher_logits = TEACHER if distillation else None
             logits.append(each(IMAGES.pixels(), IMAGES.targets(), teacher_logits, 0.001))
         torch.testing.assert_close(*logits, rtol=0, atol=1e-4, msg=REMEDY)
-    assert fast.difference_to_autograd() < fast_step.TOLERANCE, REMEDY
+    assert fast_step.difference_to(PlainStep, model, distillation) < fast_step.TOLERANCE, REMEDY
 
 
 def smoothed(logits: Tensor, labels: Tensor, *_: object) -> Tensor:
@@ -44,19 +45,33 @@ def smoothed(logits: Tensor, labels: Tensor, *_: object) -> Tensor:
     return functional.cross_entropy(logits, labels, label_smoothing=0.1)
 
 
-def test_another_loss_is_trained_with_the_plain_step_and_a_line_says_so(monkeypatch, capsys):
-    for module in (fast_step, step):
-        monkeypatch.setattr(module, "loss", smoothed)
+def with_weight_decay(*arguments: object, **options: object) -> torch.optim.Optimizer:
+    """An optimizer that somebody might try."""
+    return torch.optim.AdamW(*arguments, weight_decay=0.01, **options)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "change"), [(step, "loss", smoothed), (torch.optim, "Adam", with_weight_decay)]
+)
+def test_after_a_change_of_loss_or_optimizer_the_plain_step_trains_and_a_line_says_so(
+    monkeypatch, capsys, module, name, change
+):
+    monkeypatch.setattr(module, name, change)
     model = NeuralNetwork(dropout=0.0)
-    before = copy.deepcopy(model)
     chosen = choose_step(model)
     assert type(chosen) is PlainStep
-    assert capsys.readouterr().out.endswith("of a gradient: training with the plain step\n")
+    assert re.fullmatch(
+        r"fast_step.py differs from the plain step by \d+\.\d%: training with the plain step\n", capsys.readouterr().out
+    )
+    expected = copy.deepcopy(model)
+    optimizer = (
+        change(expected.parameters(), lr=0.01) if name == "Adam" else torch.optim.Adam(expected.parameters(), lr=0.01)
+    )
+    (smoothed if name == "loss" else functional.cross_entropy)(expected(IMAGES.pixels()), IMAGES.targets()).backward()
+    optimizer.step()
     chosen(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
-    smoothed(before(IMAGES.pixels()), IMAGES.targets()).backward()
-    for parameter, old in zip(model.parameters(), before.parameters(), strict=True):
-        clear = old.grad.abs() > 1e-5
-        assert torch.equal((parameter - old)[clear].sign(), -old.grad[clear].sign())
+    for parameter, other in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(parameter, other, rtol=0, atol=1e-5)
 
 
 def test_choosing_a_step_draws_no_random_number():
