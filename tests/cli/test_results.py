@@ -4,6 +4,8 @@ import json
 from functools import reduce
 from pathlib import Path
 
+import pytest
+
 from armdigits.cli import dvc, main
 from armdigits.core import paths
 from armdigits.core.errors import Failure
