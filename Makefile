@@ -1,11 +1,11 @@
-# Verbs for people and for CI. Each sets the environment up first, once; `make help` lists them.
+# Verbs for people and CI. Each sets up the environment if needed; `make help` lists them.
 # Everything else is a verb of the command `armdigits`: `.venv/bin/armdigits --help`.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# CPU builds of torch and torchvision; where this index cannot be reached, the default index serves.
+# CPU builds of torch and torchvision; if this index cannot be reached, pip uses the default one.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 # What `make summary` and `make plots` compare with.
 BASE ?= main

@@ -1,1 +1,1 @@
-"""The nouns that the stages share: parameters, data set, model, checkpoint, int8 program, timing, host."""
+"""The package behind the stages and the command `armdigits`: one folder per concern, listed in README.md."""

@@ -1,1 +1,1 @@
-"""Programs that compare recipes, loops and runtimes. No part of the pipeline; they print a report and write nothing."""
+"""Comparisons of recipes, loops and runtimes, outside the pipeline. They print a report and leave no files."""

@@ -2,7 +2,7 @@
 
     python -m benchmarks.ablation [--seeds 5]        (5 minutes; run `make repro` first)
 
-Starts from the recipe of PyTorch's tutorial and makes one change per row until the recipe of params.yaml is reached.
+Starts from the tutorial's recipe and makes one change per row until the recipe of params.yaml is reached.
 The teacher's logits are those in models/. The recipe was chosen by the validation column; the test column is only
 reported. The last row is also quantized, as the stage does it. Prints a line per run and, at the end, a Markdown table.
 """

@@ -1,7 +1,7 @@
 """The runtimes that `benchmarks.runtimes` compares: for each a function that makes the model callable.
 
-A new runtime is a function `Task -> Call` and a line in `RUNTIMES`. What it raises is shown as the reason why it
-did not run.
+A new runtime is a function `Task -> Call` and a line in `RUNTIMES`. An exception that it raises is
+shown as the reason why it did not run.
 """
 
 import platform
@@ -36,7 +36,7 @@ Call = Callable[[Query], Any]  # -> logits [N, 10], a tensor or an array
 
 @dataclass(frozen=True)
 class Task:
-    """The model, training images float32 [N, 1, 28, 28] for the calibration, and images a call."""
+    """The model, training images float32 [N, 1, 28, 28] for the calibration, and the batch size."""
 
     model: NeuralNetwork
     calibration: Tensor
@@ -48,7 +48,7 @@ class Runtime:
     """How a runtime is made ready, and how it computes.
 
     Attributes:
-        make: returns a call, or raises whatever prevents it.
+        make: returns a call, or raises if the runtime cannot run.
         kind: "fp32" or "int8".
         saturates: whether x86 CPUs without VNNI add int8 products in pairs of 16 bits, which saturate.
     """

@@ -1,4 +1,4 @@
-"""What one thread of this CPU can reach: multiply-adds a second, and whether its int8 arithmetic is exact."""
+"""What one thread of this CPU can reach: multiply-adds per second, and whether its int8 arithmetic is exact."""
 
 import time
 from collections.abc import Callable
@@ -12,14 +12,14 @@ PRODUCTS = 10  # of each size
 
 
 def best_rates() -> dict[str, float]:
-    """The most multiply-adds a second that one thread reached in any of many matrix products, for fp32 and int8."""
+    """The most multiply-adds per second that one thread reached in many matrix products, for fp32 and int8."""
     fp32 = max(_best_rate(torch.mm, torch.rand(size, size)) for size in SIZES)
     int8 = 0.0
     for size in SIZES:
         # torch's int8 product has no public name.
         int8 = max(int8, _best_rate(torch._int_mm, torch.randint(-128, 128, (size, size), dtype=torch.int8)))
         if int8 < fp32:
-            break  # no limit, and the larger products would take a minute
+            break  # it sets no limit, and larger products would take a minute
     return {"fp32": fp32, "int8": int8}
 
 
@@ -33,7 +33,7 @@ def _best_rate(multiply: Callable[[Tensor, Tensor], Tensor], matrix: Tensor) -> 
 
 
 def limits(rates: dict[str, float]) -> dict[str, float]:
-    """The rates that are a limit: an int8 product that is slower than fp32's is none."""
+    """The rates that are limits: for int8 only where its product is at least as fast as that of fp32."""
     return {name: rate for name, rate in rates.items() if rate >= rates["fp32"]}
 
 
@@ -41,7 +41,7 @@ def describe(rates: dict[str, float]) -> str:
     """The limits in a line."""
     text = f"limit: fp32 {rates['fp32'] / 1e9:.0f} G multiply-adds/s (torch.mm)"
     int8 = limits(rates).get("int8")
-    return text + (f", int8 {int8 / 1e9:.0f} G (torch._int_mm)" if int8 else "; int8: no kernel at hand reaches it")
+    return text + (f", int8 {int8 / 1e9:.0f} G (torch._int_mm)" if int8 else "; int8: unknown (slow torch._int_mm)")
 
 
 def lacks_vnni(machine: dict[str, Any]) -> bool:

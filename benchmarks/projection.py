@@ -1,6 +1,6 @@
 """A model of training on many machines, from steps that were measured on one.
 
-A step takes a fixed time (the optimizer, the calls) and a time per image; both follow from steps of two batch sizes. A
+A step takes a fixed time (the optimizer, the calls) and a time per image, both estimated from two batch sizes. A
 ring all-reduce of n ranks sends 2 (n - 1) / n of the gradient over each link in 2 (n - 1) messages (P. Patarasuk,
 X. Yuan, J. Parallel Distrib. Comput. 69, 2009). Computing and sending do not overlap.
 """
@@ -9,8 +9,8 @@ import statistics
 from dataclasses import dataclass, field
 
 RANKS = (8, 64, 512)
-PROJECTED_BATCH = 512  # images a step, of all ranks together
-LINKS = {"10 Gbit/s, 50 µs": (10e9 / 8, 50e-6), "100 Gbit/s, 5 µs": (100e9 / 8, 5e-6)}  # bytes a second, seconds
+PROJECTED_BATCH = 512  # images per step, over all ranks
+LINKS = {"10 Gbit/s, 50 µs": (10e9 / 8, 50e-6), "100 Gbit/s, 5 µs": (100e9 / 8, 5e-6)}  # bytes per second, seconds
 FLOAT32_BYTES = 4
 
 
@@ -43,13 +43,13 @@ def compute_s(row: Row, ranks: int, batch: int, large_batch: int) -> float:
 
 
 def all_reduce_s(row: Row, ranks: int, bandwidth: float, latency: float) -> float:
-    """Seconds of an all-reduce of the gradient over links of `bandwidth` bytes a second and `latency` seconds."""
+    """Seconds of an all-reduce of the gradient over links of `bandwidth` bytes per second and `latency` seconds."""
     sent = 2 * (ranks - 1) / ranks * FLOAT32_BYTES * row.parameters
     return sent / bandwidth + 2 * (ranks - 1) * latency
 
 
 def projection(rows: list[Row], batch: int, large_batch: int) -> tuple[list[str], list[list[str]]]:
-    """A table for each model and number of ranks: its header, and its rows with times and speed-up over one process."""
+    """Header and rows of a table: for each model and number of ranks, times and speed-up over one process."""
     header = ["parameters", "ranks", "compute, ms"]
     header += [f"{what} ({link})" for link in LINKS for what in ("all-reduce, ms", "speed-up")]
     table = []

@@ -3,9 +3,9 @@
     python -m benchmarks.resume
 
 Three trainings on as many images as MNIST has take turns, an epoch each, in random order: one without snapshots, one
-with, and one without again, which is the control: where the interval of its ratio does not hold 1.00, the machine was
-too noisy for a result. Prints a summary for people and, last, a line of JSON. The snapshots lie in a temporary folder
-here, on the disk where a stage would write them.
+with, and one without again, which is the control: if the interval of its ratio does not contain 1.00, the machine
+was too noisy for a result. Prints a summary and, last, a line of JSON. The snapshots are written to a temporary folder
+on the disk where a stage would write them.
 """
 
 import json

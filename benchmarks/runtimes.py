@@ -3,13 +3,13 @@
     python -m benchmarks.runtimes       (make peers, which installs them; run `make repro` first)
 
 For each batch size every runtime computes the same test images on one thread, in interleaved blocks
-(armdigits/measure/timing.py); its accuracy stands beside it, because computing less is also a way to be fast. A
-runtime that does not run is named with the reason. Prints a table for each batch size and, last, one line of JSON.
+(armdigits/measure/timing.py); its accuracy is shown as well, because a runtime can be fast by computing less. A
+runtime that does not run is listed with the reason. Prints a table for each batch size and, last, one line of JSON.
 
 `x limit`: the time as a multiple of what the model's multiply-adds alone take, at the best rate that one thread
 reached in products of square float32 matrices (torch.mm). Calls and weights that must be read cost more: at batch 1
 no runtime comes near it. For int8 there is a limit only where `torch._int_mm` is at least as fast as torch.mm. On
-x86 without VNNI it is many times slower, and no kernel at hand shows what int8 could reach.
+x86 without VNNI it is many times slower, and no other kernel in torch shows what int8 could reach.
 """
 
 import json
@@ -37,7 +37,7 @@ from benchmarks.limits import best_rates, describe, lacks_vnni, limits
 
 BATCHES = (1, 32, 256)
 ROUNDS = 96
-CALLS = {1: 128, 32: 16, 256: 8}  # a block
+CALLS = {1: 128, 32: 16, 256: 8}  # per block
 CALIBRATION = 1024  # training images
 SEED = 1
 PACKAGES = ("onnxruntime", "openvino")
@@ -66,7 +66,7 @@ def ready(task: Task) -> tuple[dict[str, Call], dict[str, str]]:
 
 
 def accuracy(call: Call, pixels: Tensor, targets: Tensor) -> float:
-    """Share of the images that a runtime classifies correctly, one image a call."""
+    """Share of the images that a runtime classifies correctly, one image per call."""
     predicted = [int(np.asarray(call(query)).argmax()) for query in queries(pixels, 1)]
     return float(np.mean(np.array(predicted) == targets.numpy()))
 

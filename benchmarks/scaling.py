@@ -1,4 +1,4 @@
-"""What more processes bring: one and two on this machine, and projected to 8, 64 and 512 with a network between them.
+"""What more processes gain: one and two on this machine, and projected to 8, 64 and 512 with a network between them.
 
     python -m armdigits.training.launch --nproc-per-node 2 -m benchmarks.scaling         (5 minutes; it needs no data)
 
@@ -23,15 +23,15 @@ from armdigits.measure import host
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.report.tables import markdown
 from armdigits.training import processes
-from armdigits.training.fast_step import FastStep
+from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import train
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
 from benchmarks.data import NO_AUGMENTATION, noise
 from benchmarks.projection import PROJECTED_BATCH, Row, milliseconds, projection
 
-BATCH, LARGE_BATCH = 32, 128  # images a step
-STEPS = {1: 1500, 5: 300, 19: 30, 62: 3}  # that are timed, by how many times wider the hidden layers are
+BATCH, LARGE_BATCH = 32, 128  # images per step
+STEPS = {1: 1500, 5: 300, 19: 30, 62: 3}  # timed steps, by the factor by which the hidden layers are widened
 WARM_UP = 2  # steps
 IMAGES = (60_000, 600_000)
 TURNS = 3
@@ -42,7 +42,7 @@ HEADER = (
 )  # fmt: skip
 
 
-class Enough(Exception):
+class EnoughSteps(Exception):
     """Ends a training."""
 
 
@@ -61,22 +61,22 @@ class TimedGroup(Group):
         return tensor
 
 
-class TimedStep(FastStep):
-    """A step that appends the time of its end to `ends`; it has one all-reduce, of the whole gradient."""
+class TimedStep:
+    """A step that appends the time of its end to `ends`; it has one all-reduce, of the entire gradient."""
 
     def __init__(
         self, model: nn.Module, distillation: Distillation | None, group: Group, ends: list[float], steps: int
     ) -> None:
         """The training ends after `steps` steps."""
-        super().__init__(model, distillation, group)
-        self._ends, self._steps = ends, steps
+        self._step, self._ends, self._steps = choose_step(model, distillation, group), ends, steps
+        self.state = self._step.state
 
     def __call__(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, learning_rate: float) -> Tensor:
         """See `Step`."""
-        logits = super().__call__(images, labels, teacher_logits, learning_rate)
+        logits = self._step(images, labels, teacher_logits, learning_rate)
         self._ends.append(time.perf_counter())
         if len(self._ends) == self._steps:
-            raise Enough
+            raise EnoughSteps
         return logits
 
 
@@ -101,7 +101,7 @@ def timed(model: nn.Module, data: Split, batch: int, steps: int, group: Group) -
     glance = data[torch.arange(10)]
     try:
         list(train(model, data, glance, recipe, NO_AUGMENTATION, group=timed_group, make_step=make_step))
-    except Enough:
+    except EnoughSteps:
         return (ends[-1] - ends[WARM_UP]) / steps, statistics.median(timed_group.seconds[WARM_UP:])
     raise AssertionError("an epoch has fewer steps")
 

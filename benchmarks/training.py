@@ -1,10 +1,10 @@
-"""How fast training is beside the loop of PyTorch's quickstart, and how its cost grows with the data.
+"""How fast training is compared with the loop of PyTorch's quickstart, and how its cost grows with the data.
 
     python -m benchmarks.training        (make bench-training; run `make repro` first)
 
 The quickstart's loop reads one image at a time through PIL and a DataLoader. The others are this project's: the step
 loop (forward, backward, Adam; no augmentation, no teacher) with the fast step and with the plain one, and the recipe
-of params.yaml with all that belongs to it, validation included, for some epochs. They take turns in one process, each
+of params.yaml in full, including validation, for some epochs. They take turns in one process, each
 with the number of threads that suits it best (the quickstart's loop: the faster of one and one per core, in each turn);
 a ratio is taken within a turn. Prints, and writes nothing.
 """
@@ -27,14 +27,15 @@ from armdigits.data.dataset import Split, read_split
 from armdigits.data.torchvision_import import ToTensor
 from armdigits.measure import host
 from armdigits.models.mlp import NeuralNetwork
+from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import train
-from armdigits.training.step import PlainStep, choose_step
+from armdigits.training.step import PlainStep
 from benchmarks.data import NO_AUGMENTATION
 from stages.train import read_distillation
 
 TURNS = 15
 QUICKSTART_IMAGES = 6400  # per turn; the loop's rate does not depend on it
-RECIPE_EPOCHS = 3  # per turn; the pipeline's ten share what happens once
+RECIPE_EPOCHS = 3  # per turn; one-time costs weigh less in the pipeline's ten
 SIZES = {6_000: 10, 60_000: 1, 600_000: 1}  # images: epochs
 QUICKSTART, STEP_LOOP, PLAIN, RECIPE = "quickstart's loop", "step loop", "step loop, plain step", "recipe"
 

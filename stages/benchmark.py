@@ -6,7 +6,7 @@
 Reads the checkpoint, the programs and the test images; writes the metrics and a figure of the latency distributions.
 
 Fails when the int8 program takes more than benchmark.max_ratio of the fp32 program's time at batch 1, unless the
-timings are too noisy to say.
+timings are too noisy to tell.
 """
 
 from collections.abc import Callable
@@ -44,8 +44,8 @@ MAIN_RATIOS = ("int8_over_eager", "int8_over_fp32", "fp32_over_eager", "control"
 def variants_of(model: nn.Module, fp32: Program, int8: Program, empty: bytes) -> dict[str, Call]:
     """The calls to time, by name.
 
-    `fp32` and `int8` check their images as little as eager mode does; `int8_checked` is the call with the checks of
-    `Program`, and `empty_call` that of a program that computes nothing.
+    `fp32` and `int8` skip the checks on their images, as eager mode does; `int8_checked` is the call with the checks of
+    `Program`, and `empty_call` the call of a program that computes nothing.
     """
     empty_call, _ = load(empty)
     return {
@@ -78,7 +78,7 @@ def benchmark(
 
 
 def main_figures(details: dict[str, Any]) -> dict[str, Any]:
-    """The figures of one batch size that people compare: medians and ratios."""
+    """The main figures of one batch size, for the metrics: medians and ratios."""
     return {
         **{name: {"p50_us": details[name]["p50_us"]} for name in MAIN_VARIANTS},
         **{name: {"ratio": details[name]["ratio"]} for name in MAIN_RATIOS},
@@ -86,7 +86,7 @@ def main_figures(details: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(batch: int, details: dict[str, Any]) -> str:
-    """The details of one batch size for people."""
+    """The details of one batch size as text."""
     variants = {name: values for name, values in details.items() if name != "noisy" and name not in RATIOS}
     lines = [f"batch {batch:<10} {'p50 us':>11} {'p90 us':>11} {'p99 us':>11} {'images/s':>13}"]
     for name, values in variants.items():
@@ -102,7 +102,7 @@ def table(batch: int, details: dict[str, Any]) -> str:
 
 
 def marked(figures: dict[str, Any], percentile: str) -> str:
-    """A percentile, with a ~ before it when there were too few calls to know it well."""
+    """A percentile, marked with ~ when there were too few calls for a reliable estimate."""
     mark = "~" if figures[f"{percentile}_indicative"] else ""
     return f"{mark}{figures[f'{percentile}_us']:.2f}".rjust(11)
 
@@ -116,13 +116,13 @@ def judge(single: dict[str, Any], limit: float) -> None:
     high = single["int8_over_fp32"]["high"]
     message = f"int8 over fp32 at batch 1 reaches {high:.3f}, above benchmark.max_ratio ({limit})"
     if high > limit and single["noisy"]:
-        print(f"{message};\nnot judged, as the timings are noisy")
+        print(f"{message};\nnot enforced, because the timings are noisy")
     elif high > limit:
         raise GateFailed(message)
 
 
 def main(parameters: Parameters) -> None:
-    """Time each batch size, write everything, then judge batch 1."""
+    """Time each batch size, write everything, then apply the gate to batch 1."""
     settings = parameters.benchmark
     torch.set_num_threads(settings.threads)
     use_threads(settings.threads)
@@ -140,7 +140,7 @@ def main(parameters: Parameters) -> None:
         print(table(batch, figures), flush=True)
         details[f"batch_{batch}"], metrics[f"batch_{batch}"] = figures, main_figures(figures)
         latencies[f"batch {batch}"] = {name: times[name] / 1000 for name in MAIN_VARIANTS}
-    print("~: too few calls to know this percentile within 0.5 % (MLPerf Inference)")
+    print("~: too few calls to estimate this percentile within 0.5 % (MLPerf Inference)")
 
     title = f"Latency on {machine['cpu']} ({machine['arch']}), threads: {settings.threads}"
     write_json(paths.BENCHMARK_METRICS, metrics)

@@ -3,8 +3,7 @@
     dvc repro describe
     python -m stages.describe
 
-Reads the records and metrics of the stages before it; writes models/README.md, which lies beside the programs and
-ships with them.
+Reads the records and metrics of earlier stages; writes models/README.md, which ships with the programs next to it.
 """
 
 from typing import Any
@@ -47,7 +46,7 @@ The programs have each ReLU fused into the linear layer before it, and no dropou
 
 ## Limits
 
-- One digit per image. There is no answer "no digit": each image gets ten probabilities.
+- One digit per image. The programs cannot answer "no digit": every image gets ten probabilities.
 - The digit must be placed as in MNIST: scaled to fit 20x20 pixels, its centre of mass in the middle of 28x28. Rotated
   or shifted digits are classified badly. `armdigits/data/preprocessing.py` prepares pictures of any kind.
 - The probabilities are not calibrated, and handwriting unlike that of the training data is classified worse.
@@ -90,7 +89,7 @@ Link it with ExecuTorch's `extension_module`, `extension_tensor` and `xnnpack_ba
 
 
 def layers_of(model: nn.Module) -> str:
-    """The layers of the model that change what passes through them, one per line."""
+    """The layers of the model, except `nn.Identity`, one per line."""
     layers = [(name, layer) for name, layer in model.named_children() if not isinstance(layer, nn.Identity)]
     return "\n".join(f"{name:<10} {layer}" for name, layer in layers)
 

@@ -23,7 +23,7 @@ def download(dataset: Dataset) -> tuple[dict[str, Split], dict[str, str]]:
 
 
 def main(parameters: Parameters) -> None:
-    """Write the data set. When no mirror delivers it, leave a file by which `make repro` knows the reason."""
+    """Write the data set. If no mirror can be reached, create the file that tells `make repro` so."""
     paths.NO_MIRROR.unlink(missing_ok=True)
     try:
         splits, source = download(parameters.dataset)

@@ -81,7 +81,7 @@ def main(parameters: Parameters) -> None:
     if accuracy < minimum:
         raise GateFailed(f"accuracy {accuracy:.4f} is below evaluate.min_accuracy ({minimum})")
     if accuracy == 1.0 and len(test) > 1000:
-        raise GateFailed(f"all {len(test):,} test images are right: look for test images in the training data")
+        raise GateFailed(f"all {len(test):,} test images are correct: look for test images in the training data")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python -m stages.preflight       (dvc repro preflight)
 
 DVC removes the outputs of a stage before it runs. This stage runs before all
-others, every time, so a mistake in params.yaml costs nobody the results of the
-last run. Only the benchmark depends on the record of the machine: on another
-machine it runs again, and nothing else does.
+others, every time, so that a mistake in params.yaml does not remove the results
+of the last run. Only the benchmark depends on the record of the machine: on
+another machine, the benchmark alone runs again.
 """
 
 from armdigits.core import paths, stage
@@ -15,7 +15,7 @@ from armdigits.measure import host
 
 
 def main(_parameters: Parameters) -> None:
-    """Write that the parameters are valid (`stage.run` has checked them), and the machine."""
+    """Record that the parameters are valid (`stage.run` has checked them), and which machine this is."""
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid"})
     write_json(paths.HOST, host.identify())
 

@@ -1,4 +1,4 @@
-"""Make the fp32 and the int8 program from the model, prove that each is what it should be, and compare them.
+"""Make the fp32 and the int8 program from the model, prove what each contains, and compare them.
 
     dvc repro quantize
     python -m stages.quantize
@@ -33,7 +33,7 @@ PROGRAMS = {"fp32": paths.FP32_PROGRAM, "int8": paths.INT8_PROGRAM}
 SHOWN = 40  # disagreements in the figure
 
 
-def build(model: nn.Module, calibration: Tensor, settings: Quantize) -> dict[str, bytes]:
+def build_programs(model: nn.Module, calibration: Tensor, settings: Quantize) -> dict[str, bytes]:
     """The fp32 and the int8 program of `model`, calibrated on images float32 [N, 1, 28, 28]."""
     exported = export(model, settings.max_batch)
     return {"fp32": lower(exported), "int8": lower(quantize(exported, calibration, settings.max_batch))}
@@ -54,7 +54,7 @@ def scores(logits: dict[str, Tensor], sizes: dict[str, int], test: Split) -> tup
 
 
 def layer_figures(model: nn.Module, int8: Contents, pixels: Tensor) -> dict[str, dict[str, float | None]]:
-    """The signal-to-quantization-noise ratio of each layer's int8 activations, with the noise of the layers before it.
+    """The signal-to-quantization-noise ratio of each layer's int8 activations, including the noise of earlier layers.
 
     Args:
         model: the fp32 model.
@@ -68,7 +68,7 @@ def layer_figures(model: nn.Module, int8: Contents, pixels: Tensor) -> dict[str,
 
 
 def table(metrics: dict[str, Any], details: dict[str, Any]) -> str:
-    """The figures for people."""
+    """The figures as text."""
     lines = [f"{'program':<14}{'accuracy':>10}{'bytes':>12}"]
     lines += [f"{name:<14}{metrics[name]['accuracy']:>10.4f}{metrics[name]['bytes']:>12,}" for name in PROGRAMS]
     lines += [f"{'drop':<14}{metrics['accuracy_drop']:>10.4f}", f"{'agreement':<14}{metrics['agreement']:>10.4f}"]
@@ -84,7 +84,7 @@ def figure(test: Split, found: list[Disagreement]) -> bytes:
     """A PNG of the first images that the programs classify differently."""
     shown = found[:SHOWN]
     captions = [f"{row.actual}, image {row.image}:\nfp32 {row.fp32}, int8 {row.int8}" for row in shown]
-    title = f"{len(shown)} of the {len(found)} among {len(test):,} test images that fp32 and int8 classify differently"
+    title = f"{len(shown)} of {len(found)} images (of {len(test):,}) that fp32 and int8 classify differently"
     return digits_grid(title, test.images[[row.image for row in shown]].numpy(), captions)
 
 
@@ -98,7 +98,7 @@ def main(parameters: Parameters) -> None:
     test = read_split(paths.TEST_DATA)
     dataset = {"dataset": read_provenance()["name"]}
 
-    programs = build(model, calibration, settings)
+    programs = build_programs(model, calibration, settings)
     contents = {name: read_back(content, PROGRAMS[name]) for name, content in programs.items()}
     proven = {
         "fp32": proofs.prove_fp32(contents["fp32"], model),

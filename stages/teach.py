@@ -2,10 +2,10 @@
 
     python -m stages.teach           (dvc repro teach)
 
-From the teacher's logits the model learns more than from labels. Reads the
+The model learns more from the teacher's logits than from labels. Reads the
 training and validation images; writes the logits, the teacher's metrics, and a
-figure of augmented training images, which shows that a 6 is still a 6. Resumes
-like `train` when it is interrupted.
+figure of augmented training images, to check that they remain legible. Resumes
+like `train` after an interruption.
 """
 
 from pathlib import Path
@@ -56,13 +56,13 @@ def augmented_digits(data: Split, ranges: Augmentation, seed: int) -> bytes:
 
 
 def main(parameters: Parameters) -> None:
-    """Train with a line per epoch, and write everything at the end."""
+    """Train, print a line per epoch, and write everything at the end."""
     recipe, augmentation = parameters.teach, parameters.augmentation
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     device = choose_device(parameters.train.device)
     train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
-    settings = [recipe.model_dump(), augmentation.model_dump()]
+    settings = [recipe.model_dump(), augmentation.model_dump(), parameters.train.device]
     snapshots = Snapshots(
         paths.TEACH_SNAPSHOTS, fingerprint(Path(__file__), parameters=settings, data=read_provenance())
     )

@@ -1,18 +1,17 @@
 """Train the model, and check it on the validation images after each epoch.
 
     dvc repro train
-    python -m stages.train           (the same, where train.processes is 1)
+    python -m stages.train           (equivalent if train.processes is 1)
 
 Reads the training and validation images and the teacher's logits; writes the
 checkpoint, the training history, the table of layers and the metrics. It never
-reads the test images. Interrupted at any moment and started again, it resumes
-after its last complete epoch and ends with the same bytes. For several
-processes see armdigits/training/launch.py.
+reads the test images. If it is interrupted and started again, it resumes after
+the last complete epoch and ends with the same bytes. For several processes see
+armdigits/training/launch.py.
 """
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torchinfo
@@ -20,8 +19,8 @@ import torchinfo
 from armdigits.core import paths, stage
 from armdigits.core.errors import BadInput
 from armdigits.core.files import write_bytes, write_csv, write_json
-from armdigits.core.parameters import Parameters
-from armdigits.data.dataset import Split, read_provenance, read_split
+from armdigits.core.parameters import Parameters, Train
+from armdigits.data.dataset import read_provenance, read_split
 from armdigits.models.checkpoint import read_teacher_logits, weights_sha256, write_checkpoint
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.training.loop import Epoch, train
@@ -30,30 +29,8 @@ from armdigits.training.processes import choose_device, join, world_size
 from armdigits.training.snapshots import Snapshots, fingerprint
 
 
-class Inputs(NamedTuple):
-    """What the training reads, and the fingerprint of everything that its result depends on."""
-
-    train_data: Split
-    validation_data: Split
-    distillation: Distillation | None
-    fingerprint: dict[str, str]
-
-
-def read_inputs(parameters: Parameters) -> Inputs:
-    """Read the data sets and, where the recipe uses them, the teacher's logits."""
-    train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
-    distillation = read_distillation(parameters)
-    inputs = fingerprint(
-        Path(__file__),
-        parameters=[parameters.train.model_dump(), parameters.augmentation.model_dump()],
-        data=read_provenance(),
-        teacher=distillation and weights_sha256({"teacher_logits": distillation.teacher_logits}),
-    )
-    return Inputs(train_data, validation_data, distillation, inputs)
-
-
 def read_distillation(parameters: Parameters) -> Distillation | None:
-    """The logits of the teacher that `teach` trained; None when the recipe gives them no weight."""
+    """The teacher's logits and their settings; None if `train.teacher_weight` is 0."""
     recipe = parameters.train
     if recipe.teacher_weight == 0:
         return None
@@ -61,41 +38,52 @@ def read_distillation(parameters: Parameters) -> Distillation | None:
     return Distillation(logits, recipe.teacher_weight, recipe.temperature)
 
 
+def write_outputs(
+    model: NeuralNetwork, summary: torchinfo.ModelStatistics, history: list[Epoch], recipe: Train
+) -> None:
+    """Write the checkpoint, the table of layers, the history and the metrics."""
+    size = write_checkpoint(paths.MODEL, model, recipe)
+    write_bytes(paths.LAYERS, f"{summary}\n".encode())
+    columns = [field.name for field in dataclasses.fields(Epoch)]
+    write_csv(paths.HISTORY, columns, map(dataclasses.astuple, history))
+    last = dataclasses.asdict(history[-1])
+    last["epochs"] = last.pop("epoch")
+    metrics = {"dataset": read_provenance()["name"], "parameters": summary.total_params, "bytes": size, **last}
+    write_json(paths.TRAIN_METRICS, metrics)
+
+
 def main(parameters: Parameters) -> None:
     """Train, alone or as one of several ranks. Rank 0 prints a line per epoch and writes everything at the end."""
-    recipe = parameters.train
+    recipe, augmentation = parameters.train, parameters.augmentation
     if recipe.processes != world_size():
         line = f"expected {world_size()}, the number of processes that were started, got {recipe.processes}"
         raise BadInput(f"params.yaml: train.processes: {line}; run: dvc repro train")
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     device = choose_device(recipe.device)
-    train_data, validation_data, distillation, inputs = read_inputs(parameters)
+    train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
+    distillation = read_distillation(parameters)
+    inputs = fingerprint(
+        Path(__file__),
+        parameters=[recipe.model_dump(), augmentation.model_dump()],
+        data=read_provenance(),
+        teacher=distillation and weights_sha256({"teacher_logits": distillation.teacher_logits}),
+    )
 
     history: list[Epoch] = []
     with join(device) as group:
         group.require_equal(inputs)
         snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, inputs) if group.rank == 0 else None
         model = NeuralNetwork(dropout=recipe.dropout).to(device)
-        layers = torchinfo.summary(model, input_size=(recipe.batch_size, 1, 28, 28), device=device, verbose=0)
-        if group.rank == 0:
-            print(layers, flush=True)
-        data = (train_data, validation_data)
-        for epoch in train(model, *data, recipe, parameters.augmentation, distillation, snapshots, group):
+        summary = torchinfo.summary(model, input_size=(recipe.batch_size, 1, 28, 28), device=device, verbose=0)
+        if snapshots:
+            print(summary, flush=True)
+        for epoch in train(model, train_data, validation_data, recipe, augmentation, distillation, snapshots, group):
             history.append(epoch)
             print(epoch.line(recipe.epochs), flush=True)
-    if snapshots is None:
-        return
-
-    size = write_checkpoint(paths.MODEL, model, recipe)
-    write_bytes(paths.LAYERS, f"{layers}\n".encode())
-    columns = [field.name for field in dataclasses.fields(Epoch)]
-    write_csv(paths.HISTORY, columns, map(dataclasses.astuple, history))
-    last = dataclasses.asdict(history[-1])
-    last["epochs"] = last.pop("epoch")
-    metrics = {"dataset": read_provenance()["name"], "parameters": layers.total_params, "bytes": size, **last}
-    write_json(paths.TRAIN_METRICS, metrics)
-    snapshots.remove()
+    if snapshots:
+        write_outputs(model, summary, history, recipe)
+        snapshots.remove()
 
 
 if __name__ == "__main__":

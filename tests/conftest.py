@@ -26,14 +26,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """A process for each core, for all tests; files that are named run in this one, which starts sooner."""
+    """One process per core for all tests; files named on the command line run in this process, which starts sooner."""
     return 0 if config.option.file_or_dir else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files in the order in which the processes take them.
 
-    The first file needs the pipeline, so its process makes it; meanwhile the other takes files that do not need it.
+    The first file needs the pipeline, so its process runs it, while the others take files that do not need it.
     """
     needed = [item.path for item in items if "pipeline" in item.fixturenames]
     longest = [item.path for item in items if "history" in item.fixturenames] or needed[-1:]
@@ -44,8 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pipeline(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A project under Git and DVC, on the embedded digits, which `dvc repro` has run once. Tests must not change it.
 
-    What `dvc repro` printed lies beside it, in repro.txt. The processes of one pytest share the project: the first
-    that needs it makes it, the others wait.
+    The output of `dvc repro` is next to it, in repro.txt. All pytest processes share the project: the first one that
+    needs it runs the pipeline, the others wait.
     """
     base = tmp_path_factory.getbasetemp()
     folder = base if worker_id == "master" else base.parent

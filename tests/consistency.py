@@ -1,8 +1,9 @@
-"""What is committed belongs together: README.md's table, metrics/, params.yaml, dvc.yaml and dvc.lock.
+"""The committed files come from one run: README.md's table, metrics/, params.yaml, dvc.yaml and dvc.lock.
 
     python -m pytest tests/consistency.py
 
-No part of `make test`, as it fails while somebody works on a change that has not run yet. CI runs it on each commit.
+Not part of `make test`: it fails while a change is in progress and the pipeline has not run yet. `.ci/run` runs it
+before the pipeline.
 """
 
 import hashlib

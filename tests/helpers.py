@@ -77,7 +77,7 @@ def run_stage(project: Path, name: str, **environment: str) -> subprocess.Comple
 def run_stage_here(name: str) -> int:
     """Run one stage in this process and the current folder; returns its exit code.
 
-    For tests of what a stage says and writes: a process of its own would import torch and the exporters anew.
+    For tests of messages and outputs: a separate process would import torch and the exporters again.
     """
     numbers = (signal.SIGTERM, signal.SIGINT)
     handlers = [signal.getsignal(number) for number in numbers]
@@ -92,7 +92,7 @@ def run_stage_here(name: str) -> int:
 
 
 def results(project: Path) -> dict[Path, bytes]:
-    """What lies in the folders in which the stages write: the bytes by the path."""
+    """The bytes of every file in the folders that the stages write, by path."""
     folders = (project / name for name in ("data", "models", "metrics"))
     return {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
 

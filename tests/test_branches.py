@@ -132,7 +132,7 @@ def test_after_a_merge_conflict_in_the_lock_a_run_computes_only_new_combinations
     assert not any("<<<<<<<" in path.read_text() for path in (history.project / "metrics").glob("*.[jc]s*"))
 
 
-def test_a_clone_pulls_everything_and_computes_nothing(history):
+def test_a_clone_that_has_pulled_runs_only_preflight(history):
     """On the same machine, not even the benchmark."""
     assert computed(history.clone_run) == {"preflight"}
     for name in ("models/int8.pte", "data/test.safetensors", "metrics/latency.png"):

@@ -33,7 +33,7 @@ def test_nothing_runs_again_when_nothing_changed(ran):
     assert repro(ran) == []
 
 
-def test_git_gets_the_lock_and_the_metrics_and_no_data(ran):
+def test_a_run_leaves_only_the_lock_and_the_metrics_to_commit(ran):
     status = run(ran, "git", "status", "--porcelain", "--untracked-files=all").stdout
     new = {line[3:] for line in status.splitlines()}
     names = "benchmark.json benchmark-details.json disagreements.csv evaluate.json history.csv host.json "
@@ -49,14 +49,14 @@ def test_git_gets_the_lock_and_the_metrics_and_no_data(ran):
         ("quantize.max_batch", "32", ["quantize", "describe", "benchmark"]),
     ],
 )
-def test_a_change_runs_what_depends_on_it(ran, key, value, stages):
+def test_a_changed_parameter_runs_only_the_stages_that_depend_on_it(ran, key, value, stages):
     """For changes of `train` and `benchmark` see test_branches.py."""
     set_parameters(ran, {key: value})
     assert sorted(repro(ran)) == sorted(stages)
 
 
 @pytest.mark.slow
-def test_other_data_train_another_model_and_going_back_computes_nothing(ran):
+def test_a_change_of_the_data_runs_every_stage_up_to_evaluate_and_reverting_it_runs_none(ran):
     before = (ran / "params.yaml").read_text()
     set_parameters(ran, {"dataset.validation": "100"})
     assert repro(ran, "evaluate") == ["download", "teach", "train", "evaluate"]

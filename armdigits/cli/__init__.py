@@ -1,4 +1,4 @@
-"""The command `armdigits VERB`: one front, and a module for each verb, which is imported only when the verb is called.
+"""The command `armdigits VERB`. Each verb is a module in this folder, imported only when the verb is called.
 
 A verb's module has two functions: `configure(parser)` adds its arguments, `run(options)` does the work and returns the
 exit code, or None for 0. Its docstring is the text of `armdigits VERB --help`.
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             return 130  # 128 + SIGINT, as shells report it
         finally:
-            sys.stdout.flush()  # here a reader that has gone is silent, at the interpreter's exit it is not
+            sys.stdout.flush()  # also after --help: exit_on_failure then handles a closed pipe
     raise AssertionError("exit_on_failure ends the process")
 
 

@@ -1,4 +1,4 @@
-"""Calling DVC: with this interpreter's own copy, whether or not its environment is activated."""
+"""Call the DVC of this interpreter's environment, whether or not that is activated."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ def run(*arguments: str) -> int:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                continue  # DVC gets Ctrl-C too and ends its stage; if it were killed first, the stage would run on
+                continue  # DVC receives Ctrl-C too and stops its stage; without DVC the stage would keep running
 
 
 def ask(*arguments: str) -> str:

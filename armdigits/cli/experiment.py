@@ -1,9 +1,9 @@
 """Run one experiment of a sweep on this machine, and share its results through DVC's remote.
 
-With a default remote, the results that dvc.lock names are fetched first, so that no two machines train the same
-teacher, and the new ones are sent there. Without a remote, missing results are computed. The stages up to quantize
-run: latencies that are measured beside other experiments mean nothing. Git gets nothing; `armdigits experiments`
-writes the result to a file, and `armdigits sweep` makes a table of such files.
+With a default remote, the results that dvc.lock names are pulled first, so that no two machines train the same
+teacher, and new results are pushed. Without a remote, missing results are computed. Only the stages up to quantize
+run, because latencies measured next to other experiments mean nothing. Nothing is pushed to Git: `armdigits
+experiments` writes the result to a file, and `armdigits sweep` makes a table of such files.
 
 example:
   armdigits experiment train.seed=2 train.learning_rate=0.002
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Fetch, run, send."""
+    """Pull, run, push."""
     if wrong := [setting for setting in options.settings if "=" not in setting]:
         raise BadInput(f"expected values such as train.seed=2, got {wrong[0]}")
     has_remote = dvc.ask("config", "core.remote").strip()

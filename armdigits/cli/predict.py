@@ -1,8 +1,8 @@
 """Read the digits in pictures: the label, and the three most likely digits with their probabilities.
 
-Any format that Pillow reads and any size, a dark digit on a light background or the other way round; one digit a
-picture. A picture that cannot be read gets a line that says why, the others are read all the same, and the exit code
-is 2. Run it from the project folder, after `make repro` or `dvc pull`.
+Pictures can have any size and any format that Pillow reads, with one digit each, dark on light or light on dark. If a
+picture cannot be read, a line gives the reason, the others are still read, and the exit code is 2. Run it from the
+project folder, after `make repro` or `dvc pull`.
 
 examples:
   armdigits predict photo.jpg scan.png           photo.jpg: 7  (7 99.2 %, 2 0.5 %, 3 0.1 %)
@@ -57,6 +57,7 @@ def digit_reader(name: str) -> Reader:
     """
     import torch  # takes seconds, and --help does not need it
 
+    from armdigits.data.dataset import pixels_of
     from armdigits.data.preprocessing import mnist_image
     from armdigits.program.runtime import read_program, use_threads
 
@@ -64,8 +65,7 @@ def digit_reader(name: str) -> Reader:
     program = read_program(PROGRAMS[name])
 
     def read(content: bytes) -> list[float]:
-        image = torch.from_numpy(mnist_image(content))
-        pixels = image.float().div(255).reshape(1, 1, *image.shape)
+        pixels = pixels_of(torch.from_numpy(mnist_image(content))[None])
         probabilities: list[float] = program(pixels).double().softmax(1)[0].tolist()
         return probabilities
 

@@ -1,7 +1,7 @@
 """Run the pipeline and print the results table; without a mirror of MNIST, run it on the embedded digits.
 
-Other data are a change of parameters like any other: it is made in params.yaml, where `git diff` shows it, and every
-metrics file names its data set.
+The switch to the embedded digits is made in params.yaml, where `git diff` shows it, and every metrics file names its
+data set.
 """
 
 import argparse
@@ -19,7 +19,7 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 
 
 def run(_options: argparse.Namespace) -> int:
-    """Returns the exit code: that of `dvc repro`."""
+    """Run the pipeline; returns the exit code of `dvc repro`."""
     paths.NO_MIRROR.unlink(missing_ok=True)
     code = dvc.run("repro", "download")
     if code and paths.NO_MIRROR.exists():

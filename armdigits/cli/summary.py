@@ -1,7 +1,7 @@
 """Print results, changes against another commit, and the host, in Markdown: the summary of a CI job.
 
-Deterministic metrics and measured times stand in two tables: a change in the first is a change of the results, a
-change in the second may be another machine. A part that cannot be made says why.
+Deterministic metrics and measured times are in separate tables: a change in the first is a change of the results, a
+change in the second may be due to another machine. If a part is not available, the reason is printed in its place.
 
 example:
   armdigits summary origin/main >> "$GITHUB_STEP_SUMMARY"
@@ -17,7 +17,7 @@ from armdigits.core.errors import Failure
 from armdigits.report import results
 from armdigits.report.tables import markdown
 
-DETERMINISTIC = (paths.TRAIN_METRICS, paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS)
+DETERMINISTIC = (paths.TEACH_METRICS, paths.TRAIN_METRICS, paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS)
 TABLE_HEAD = 2  # lines: DVC prints the header and its rule even when nothing has changed
 
 

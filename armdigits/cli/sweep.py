@@ -3,7 +3,7 @@
 Without a FILE: the experiments of this commit that DVC has on this machine. With files: those of other machines, as
 `armdigits experiments` wrote them there. Experiments that differ in their seeds alone are one setting; the columns
 before n are the parameters in which the settings differ. Experiments without a result are counted below the table.
-Nothing but Python is needed, and DVC without files.
+With files this command needs only Python, without files DVC as well.
 
 example:
   python3 -m armdigits sweep one/experiments.json two/experiments.json
@@ -71,7 +71,7 @@ def read(text: str, source: str) -> tuple[list[Run], Counter[str]]:
         The experiments with a result, and the number of those without, by state: queued, running, failed.
 
     Raises:
-        BadInput: the text is something else; `source` stands in the message.
+        BadInput: the text is something else; `source` appears in the message.
     """
     runs: list[Run] = []
     without: Counter[str] = Counter()

@@ -1,7 +1,7 @@
 """Check every output, every object in DVC's cache, and the digests that tie data, model and programs together.
 
-DVC hashes a file once and trusts it as long as its size and time stay the same; files that it restores from its cache
-it does not hash at all. This command reads everything. It prints a line for each damaged file and the command that
+DVC hashes a file once and trusts it as long as its size and time stay the same, and it does not hash files that it
+restores from its cache. This command reads everything. It prints a line for each damaged file and the command that
 repairs it, changes nothing, and ends with exit code 1 when a file is damaged.
 """
 

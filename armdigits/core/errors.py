@@ -30,11 +30,11 @@ def exit_on_failure(name: str) -> Iterator[None]:
     """Turn a failure inside the block into lines `name: ...` on stderr and an exit code, instead of a traceback."""
     try:
         yield
-        print(end="", flush=True)  # a broken pipe or a full disk is noticed here at the latest
+        print(end="", flush=True)  # report a broken pipe or a full disk here, not at interpreter exit
     except Failure as failure:
         print("\n".join(f"{name}: {line}" for line in str(failure).splitlines()), file=sys.stderr)
         code = failure.exit_code
-    except BrokenPipeError:  # the reader of a pipe has seen enough, as in `armdigits results | head -1`
+    except BrokenPipeError:  # the pipe was closed early, as in `armdigits results | head -1`
         code = 141  # 128 + SIGPIPE, as shells report it
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -44,6 +44,6 @@ def exit_on_failure(name: str) -> Iterator[None]:
         return
     try:
         print(end="", flush=True)
-    except OSError:  # drop what nobody can read, or Python complains when it flushes at exit
+    except OSError:  # discard unwritable output, or Python reports an error when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -17,8 +17,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically and durably; create its folder when it is missing.
 
     The bytes are written to a temporary file, flushed to the disk, and only then renamed: after a crash or a power
-    cut, `path` has the old content or the new. The temporary name is fixed, as a stage's lock keeps a second writer
-    away; the next write replaces what a killed one has left.
+    cut, `path` has either the old or the new content. The temporary name is fixed, because a stage's lock excludes a
+    second writer; the next write replaces the leftover of a killed one.
 
     Raises:
         Failure: the disk is full, the folder is read-only, ...; `path` is unchanged, or complete when only the

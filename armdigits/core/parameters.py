@@ -11,7 +11,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from armdigits.core.errors import BadInput
 
-# How many images each data set has. The test images of `digits` are a fifth of it, see `sources.digits`.
+# Images per data set. `sources.digits` sets 360 of scikit-learn's 1,797 images aside for the test.
 TRAIN_IMAGES = {"mnist": 60_000, "digits": 1_437}
 TEST_IMAGES = {"mnist": 10_000, "digits": 360}
 
@@ -115,8 +115,8 @@ class Parameters(Section):
     benchmark: Benchmark
 
     @model_validator(mode="after")
-    def values_fit_each_other(self) -> "Parameters":
-        """Refuse values that are valid alone and contradict each other, or that have no effect."""
+    def check_combinations(self) -> "Parameters":
+        """Reject values that are valid on their own but contradict each other or have no effect."""
         total = TRAIN_IMAGES[self.dataset.name]
         left = total - self.dataset.validation
         sizes = self.benchmark.batch_sizes
@@ -126,7 +126,7 @@ class Parameters(Section):
             problems.append(f"{key}: expected {expected}, got {got}")
 
         if not 10 <= self.dataset.validation <= total - 10:
-            room = f"10 to {total - 10} of the {total} training images of {self.dataset.name}, one a class"
+            room = f"10 to {total - 10} of the {total} training images of {self.dataset.name}, at least one per class"
             refuse("dataset.validation", room, self.dataset.validation)
         else:
             for key, value in (
@@ -182,14 +182,14 @@ def load_parameters(path: Path) -> Parameters:
 
 
 def _yaml_problem(error: Exception) -> str:
-    """The reason in one line, with the number of the line where the reader knows it."""
+    """The reason in one line, with the line number where ruamel reports one."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark and error.problem:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     return f"not valid YAML ({(str(error) or type(error).__name__).splitlines()[0]})"
 
 
 def _lines(problem: ErrorDetails) -> list[str]:
-    """One of pydantic's errors: a line, or the lines of `values_fit_each_other`."""
+    """One of pydantic's errors: a line, or the lines of `check_combinations`."""
     *section, name = [str(part) for part in problem["loc"]] or [""]
     key = ".".join([*section, name])
     match problem["type"]:

@@ -1,4 +1,4 @@
-"""What every stage does around its work: parameters first, one copy at a time, one clear line on failure."""
+"""What all stages share: arguments, parameters, the lock, signals, and one line per error."""
 
 import argparse
 import fcntl
@@ -15,16 +15,16 @@ from armdigits.core.parameters import Parameters, load_parameters
 
 
 def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | None = None) -> None:
-    """Run `main` as the stage `name` and end the process: exit code 0, 1 (failed), 2 (bad input), 128 + signal.
+    """Run `main` as the stage `name`. Ends the process on failure: exit code 1, 2 (bad input), or 128 + signal.
 
     A stage takes no arguments but `--help`, which prints the docstring of its script.
 
-    A killed `dvc` leaves its stage running, and the next `dvc repro` would start a second copy beside it. So a stage
-    holds a lock of its own; among several ranks, rank 0 does, as it is the one that writes.
+    When `dvc` is killed, its stage keeps running, and the next `dvc repro` would start a second copy. Each stage
+    therefore holds a lock; of several ranks only rank 0 does, because it alone writes.
     """
     rank = rank_of_this_process()
     try:
-        if rank is None:  # a rank has nothing to clean up, and Python sees no signal while it waits for another rank
+        if rank is None:  # ranks need no cleanup, and Python runs no handler while it waits for another rank
             signal.signal(signal.SIGTERM, _end)
             signal.signal(signal.SIGINT, _end)
         with exit_on_failure(f"{name}, rank {rank}" if rank else name):
@@ -51,7 +51,7 @@ def _parser(name: str, main: Callable[[Parameters], None]) -> argparse.ArgumentP
 
 
 class Ended(BaseException):
-    """Unwinds the stack after a signal, so that temporary files and locks are released."""
+    """Unwinds the stack after a signal, so that temporary files are removed and locks released."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

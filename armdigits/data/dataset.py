@@ -107,7 +107,7 @@ def read_provenance() -> dict[str, Any]:
 
 
 def _digest(record: dict[str, Any]) -> str:
-    """The SHA-256 that the record holds of its other entries: no other file has a checksum of the record."""
+    """The SHA-256 of the record's other entries, which it contains itself, since no other file has it."""
     return files.sha256(json.dumps(record).encode())
 
 

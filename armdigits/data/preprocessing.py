@@ -1,7 +1,7 @@
 """Turn a picture of a digit into an image like MNIST's: find the digit, crop, scale and centre it.
 
-MNIST's digits were scaled to fit a box of 20x20 pixels with their proportions kept, which made grey levels out of
-black and white, and placed in a field of 28x28 with their centre of mass in the middle
+MNIST's digits were scaled to fit a box of 20x20 pixels, with their proportions kept, which turned black and white
+into grey levels, and placed in a field of 28x28 with their centre of mass in the middle
 (http://yann.lecun.com/exdb/mnist/). The model was trained on such images only.
 """
 
@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from armdigits.core.errors import BadInput
 
-BOX, FIELD = 20, 28  # pixels a side
+BOX, FIELD = 20, 28  # pixels per side
 MAX_PIXELS = 64_000_000  # a photo from a phone has up to 50 million; a decompression bomb has more
 WORKING_SIDE = 256  # pixels; larger pictures are reduced first, as the digit ends up 20 pixels high
 BACKGROUND_BAND = 0.15  # largest difference between two background pixels, as a share of the picture's contrast
@@ -42,7 +42,7 @@ def mnist_image(content: bytes) -> NDArray[np.uint8]:
 
 
 def _decode(content: bytes) -> Gray:
-    """The grey levels of a picture file, 0 to 255, upright, at most `WORKING_SIDE` pixels a side."""
+    """The grey levels of a picture file, 0 to 255, upright, at most `WORKING_SIDE` pixels per side."""
     if not content:
         raise BadInput("empty")
     try:

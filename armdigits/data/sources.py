@@ -22,7 +22,7 @@ from armdigits.core.parameters import TEST_IMAGES
 from armdigits.data.dataset import Split
 from armdigits.data.torchvision_import import mnist as torchvision_mnist
 
-ATTEMPTS = 3  # for each file and mirror; a permanent error (no such file, wrong bytes) is not retried
+ATTEMPTS = 3  # per file and mirror; permanent errors (no such file, wrong content) are not retried
 TIMEOUT_S = 15  # without a byte
 CHUNK_BYTES = 1 << 16
 

@@ -1,4 +1,4 @@
-"""Which machine this is: timings mean nothing without it."""
+"""Identify the machine and the software, without which timings mean nothing."""
 
 import os
 import platform

@@ -21,7 +21,7 @@ Nanoseconds = NDArray[np.int64]  # [rounds, calls of a block]
 
 WARM_UP_CALLS = 50
 RESAMPLES = 2000
-# Calls that a percentile needs to be known within 0.5 % with 99 % confidence (MLPerf's table for single stream).
+# Calls needed to estimate a percentile within 0.5 % at 99 % confidence (MLPerf's table for single stream).
 CALLS_FOR_P90 = 24_576
 CALLS_FOR_P99 = 270_336
 
@@ -34,7 +34,7 @@ def time_interleaved(
     Args:
         variants: functions by name. One function under two names is a control: its ratio should be 1.
         queries: the inputs of single calls, used in a cycle.
-        rounds: blocks per variant. The order of the variants is drawn anew for each round.
+        rounds: blocks per variant. The variants run in a new random order in each round.
         calls: calls per block.
         seed: of the order.
 
@@ -81,7 +81,7 @@ def summarise(durations: Nanoseconds, images: int) -> dict[str, float | int | bo
 
     Returns:
         `p50_us`, `p90_us`, `p99_us`, `images_per_s`, `calls`, and `p90_indicative` and `p99_indicative`: whether there
-        were too few calls to know that percentile well.
+        were too few calls for a reliable estimate of that percentile.
     """
     p50, p90, p99 = np.percentile(durations, (50, 90, 99)) / 1000
     calls = durations.size

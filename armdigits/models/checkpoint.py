@@ -80,7 +80,7 @@ def read_teacher_logits(path: Path, settings: Recipe | None = None) -> Tensor:
     """
     tensors, _ = read_tensors(path, "teach", settings)
     if set(tensors) != {"teacher_logits"}:
-        raise BadInput(f"{path}: not a teacher's logits; run: dvc repro --force teach")
+        raise BadInput(f"{path}: not teacher logits; run: dvc repro --force teach")
     return tensors["teacher_logits"]
 
 
@@ -114,7 +114,7 @@ def read_tensors(path: Path, stage: str, settings: Recipe | None = None) -> tupl
     if digest != expected:
         raise BadInput(f"{path}: expected weights of SHA-256 {expected}, found {digest}; {again}")
     if record.get("train_data_sha256") != read_provenance()["files"]["train.safetensors"]["sha256"]:
-        raise BadInput(f"{path}: trained on other data than data/ holds now; {again}")
+        raise BadInput(f"{path}: trained on different data than that in data/; {again}")
     if settings and record.get("settings") != settings.model_dump():
-        raise BadInput(f"{path}: trained with other settings than those under {stage} in params.yaml; {again}")
+        raise BadInput(f"{path}: trained with different settings than those under {stage} in params.yaml; {again}")
     return tensors, digest

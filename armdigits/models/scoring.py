@@ -38,12 +38,12 @@ def activations_of(model: nn.Module, pixels: Tensor) -> dict[str, Tensor]:
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:
     """Share of images whose largest logit is that of their label."""
-    return (logits.argmax(1) == targets).double().mean().item()
+    return int((logits.argmax(1) == targets).sum()) / len(targets)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> float:
     """Mean negative log-likelihood of the labels, in nats."""
-    return functional.cross_entropy(logits.double(), targets).item()
+    return functional.cross_entropy(logits.cpu().double(), targets.cpu()).item()  # mps has no float64
 
 
 def confident_mistakes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,6 @@
-"""The teacher: a convolutional network from whose logits the model learns.
+"""The teacher: a convolutional network whose logits the model is trained on.
 
-It makes fewer mistakes than the perceptron and is too slow to ship. Knowledge distillation: G. Hinton, O. Vinyals,
+It is more accurate than the perceptron and too slow to ship. Knowledge distillation: G. Hinton, O. Vinyals,
 J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
 """
 

@@ -4,7 +4,7 @@ The tools are PyTorch's for Arm CPUs: torch.export, torchao's pt2e quantization 
 and ExecuTorch's XNNPACK backend (https://docs.pytorch.org/executorch/stable/). On one machine, equal weights and
 calibration images give equal bytes.
 
-torchao and ExecuTorch's exporters are imported where they are used: that takes seconds, and has to be muted.
+torchao and ExecuTorch's exporters are imported where they are used: importing them takes seconds and prints warnings.
 """
 
 import dataclasses
@@ -101,16 +101,16 @@ def empty(max_batch: int) -> bytes:
 
 
 def _export(model: nn.Module, max_batch: int) -> ExportedProgram:
-    example = torch.zeros(min(2, max_batch), 1, *IMAGE_SHAPE)  # torch.export takes a batch of 1 for a constant
+    example = torch.zeros(min(2, max_batch), 1, *IMAGE_SHAPE)  # torch.export treats a batch of 1 as a constant
     dynamic = {0: Dim("batch", min=1, max=max_batch)} if max_batch > 1 else None
     return torch.export.export(model, (example,), dynamic_shapes=(dynamic,))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Mute messages of torchao and ExecuTorch that the user can do nothing about.
+    """Mute messages of torchao and ExecuTorch that the user cannot act on.
 
-    They are about missing CUDA libraries and deprecations inside torch, and appear at the first import too.
+    They concern missing CUDA libraries and deprecations inside torch, and also appear at the first import.
     """
     loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
     levels = [logger.level for logger in loggers]

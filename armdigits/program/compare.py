@@ -51,9 +51,9 @@ def mcnemar(found: Sequence[Disagreement]) -> dict[str, int | float]:
     """McNemar's exact test on the disagreements (Psychometrika 12, 1947).
 
     Returns:
-        `count`, `fp32_right` and `int8_right`: how many disagreements there are, and on how many of them which program
-        predicts the label. `p_value`: the probability of a split at least as uneven if both were right equally often.
-        Below 0.05, int8 changes the accuracy; above, the difference may be chance.
+        `count`: the number of disagreements. `fp32_right`, `int8_right`: on how many of them that program is correct.
+        `p_value`: the probability of a split at least this uneven if both were correct equally often. Below 0.05, int8
+        changes the accuracy; above, the difference may be chance.
     """
     fp32 = sum(row.fp32 == row.actual for row in found)
     int8 = sum(row.int8 == row.actual for row in found)

@@ -2,8 +2,8 @@
 
 The graph in memory proves nothing about the file. A `.pte` file has two layers: a flatbuffer that ExecuTorch's reader
 decodes, and in it the data of each delegate. That of XNNPACK is a graph (flatbuffer, schema:
-executorch/backends/xnnpack/serialization/schema.fbs) whose constants lie in the `.pte` file, each under the SHA-256
-of its bytes.
+executorch/backends/xnnpack/serialization/schema.fbs) whose constants are stored in the `.pte` file, each under the
+SHA-256 of its bytes.
 """
 
 import json
@@ -40,7 +40,7 @@ class Constant:
     scale: NDArray[np.float32] | None
 
     def values(self) -> NDArray[np.float32]:
-        """The numbers that it stands for: scale * stored."""
+        """The values that it represents: scale * stored."""
         if self.scale is None:
             return self.stored
         return self.stored.astype(np.float32) * self.scale.reshape(-1, *[1] * (self.stored.ndim - 1))
@@ -90,7 +90,7 @@ class Contents:
 
 
 def read_back(content: bytes, name: str | Path) -> Contents:
-    """Decode the bytes of a program; `name` stands in the message.
+    """Decode the bytes of a program; `name` appears in the message.
 
     Raises:
         BadInput: they are damaged, or were written by another version of ExecuTorch.

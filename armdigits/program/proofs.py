@@ -1,4 +1,4 @@
-"""Proofs that a program is the model: checks on its contents against the checkpoint that it was made from."""
+"""Proofs that a program implements the model: its contents, checked against the checkpoint it was built from."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ INPUT = Activation(np.float32(1 / 255), -128)  # loses nothing: each of the 256 
 
 @dataclass(frozen=True)
 class Proof:
-    """One check: its name in the metrics, its result, and what was expected and found, for people."""
+    """One check: its name in the metrics, its result, and what was expected and found, as text."""
 
     name: str
     holds: bool
@@ -78,7 +78,7 @@ def prove_int8(program: Contents, model: nn.Module, calibration: Tensor) -> list
 
 
 def table(program: str, proofs: Iterable[Proof]) -> str:
-    """The proofs of a program for people, one per line."""
+    """The proofs of a program as text, one per line."""
     lines = [f"  {'proven' if proof.holds else 'FAILED'}  {proof.name:<18} {proof.found}" for proof in proofs]
     return "\n".join([program, *lines])
 
@@ -130,7 +130,7 @@ def _error(constant: Constant | None, original: Tensor | None) -> float:
 
 
 def _scales(model: nn.Module, calibration: Tensor) -> list[float]:
-    """The scale of the output of each linear layer: its range on these images, with 0 in it, in 255 steps."""
+    """The scale of the output of each linear layer: its range on these images, extended to include 0, over 255."""
     activations = activations_of(model, calibration).values()
     ranges = [(values.min().clamp(max=0), values.max().clamp(min=0)) for values in activations]
     return [max(float(high - low) / 255, SMALLEST_SCALE) for low, high in ranges]

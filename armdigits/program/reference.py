@@ -68,7 +68,7 @@ def activations(program: Contents, pixels: Float32) -> list[Float32]:
         pixels: float32 [N, 1, 28, 28] in [0, 1].
 
     Returns:
-        float32 [N, out] for each layer: the numbers that its int8 outputs stand for.
+        float32 [N, out] for each layer: the values that its int8 outputs represent.
 
     Raises:
         ValueError: as `layers_of`.

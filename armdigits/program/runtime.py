@@ -1,4 +1,4 @@
-"""Load and run programs. Imports only what inference needs: none of the exporters, which take seconds to import."""
+"""Load and run programs. Imports only what inference needs, and not the exporters, which take seconds to import."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +61,7 @@ class Program:
     """
 
     def __init__(self, content: bytes, name: str | Path) -> None:
-        """Load the bytes of a program; `name` stands in the messages.
+        """Load the bytes of a program; `name` appears in the messages.
 
         Raises:
             BadInput: the bytes are not a complete ExecuTorch program, or one for images of another shape.
@@ -150,7 +150,7 @@ def _check_extent(content: bytes, name: str | Path) -> None:
 
 @contextmanager
 def _stderr_muted() -> Iterator[None]:
-    """Mute file descriptor 2: the log of the runtime's C++ code at its start has no switch."""
+    """Mute file descriptor 2: the runtime's C++ code logs when it starts, and has no option to turn that off."""
     saved = os.dup(2)
     try:
         with Path(os.devnull).open("wb") as sink:

@@ -1,4 +1,4 @@
-"""Charts of the report's page, as SVG text that goes inline into HTML. They follow light and dark mode.
+"""Charts of the report, as SVG to be inlined into HTML, for light and dark mode.
 
 matplotlib draws with the light colours of PALETTE; in its SVG each of them becomes a CSS variable, `var(--name)`. Text
 stays text, so that it takes the page's font. Every chart is 360 units wide, about the width of a phone.
@@ -175,7 +175,7 @@ def _svg(figure: Figure, title: str) -> str:
     with mpl.rc_context({"svg.hashsalt": title}):  # the identifiers of two charts on a page differ
         figure.savefig(buffer, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
     text = buffer.getvalue()
-    content = text[text.index("<g id=") :]  # before it stands a style sheet, which would apply to the whole page
+    content = text[text.index("<g id=") :]  # skip the style sheet before it, which would apply to the entire page
     content = re.sub(r' id="[\w.]+_\d+"', "", content)  # figure_1, axes_1, ... occur in every chart
     content = re.sub(r" ?font-family: [^;\"]+;?", "", content)
     for name, (light, _) in PALETTE.items():

@@ -160,7 +160,7 @@ def parameter_tables(parameters: dict[str, dict[str, Any]]) -> list[dict[str, An
 
 def _comment(section: CommentedMap, key: str) -> str:
     """The comment on the line of `key`; empty when there is none."""
-    tokens = section.ca.items.get(key)  # ruamel attaches to a key what follows it, the next lines' comments included
+    tokens = section.ca.items.get(key)  # ruamel attaches all comments up to the next key, so only the first line counts
     return tokens[2].value.splitlines()[0].lstrip("# ") if tokens and tokens[2] else ""
 
 

@@ -1,4 +1,4 @@
-"""Training images in batches: shuffled, augmented, and made in a second thread while the first one trains."""
+"""Training images in batches: shuffled, augmented, and prefetched in a second thread."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,8 @@ from armdigits.data.dataset import Split, pixels_of
 from armdigits.training.augmentation import draw, transform
 from armdigits.training.processes import SINGLE, Group
 
-CHUNK_STEPS = 128  # steps whose images are made at a time: more need more memory, fewer interrupt the steps more often
-ORDER, DROPOUT = range(2)  # streams of random numbers; DROPOUT is that of rank 0, the other ranks' follow
+CHUNK_STEPS = 128  # steps per chunk: larger chunks need more memory, smaller ones interrupt training more often
+ORDER, DROPOUT = range(2)  # streams of random numbers; rank r uses stream DROPOUT + r
 
 
 class Batch(NamedTuple):
@@ -56,10 +56,11 @@ def chunks_of_epoch(
 ) -> Iterator[Chunk]:
     """The training images of an epoch, shuffled and augmented, on the device of `data`.
 
-    Each rank gets an equal share of every batch; all draw the same random numbers. Where the epoch's last batch
-    cannot be shared equally, its up to `world_size` - 1 last images are left out; another epoch leaves out others.
+    Each rank gets an equal share of every batch, and all ranks draw the same random numbers. If the last batch cannot
+    be shared equally, its last images, up to `world_size` - 1, are left out; they differ from epoch to epoch.
 
-    The Python code of this thread holds up the steps in the other one, so it loops over chunks and never over steps.
+    This code runs in the second thread and competes with the training step for Python's interpreter lock, so it loops
+    over chunks, never over steps.
     """
     generator = torch.Generator().manual_seed(epoch_seed(recipe.seed, epoch, ORDER))
     order = torch.randperm(len(data), generator=generator)
@@ -78,10 +79,10 @@ def chunks_of_epoch(
         yield Chunk(images, labels, teacher, recipe.batch_size // group.world_size)
 
 
-def made_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """The same chunks; while one is used, a second thread makes the next."""
-    with ThreadPoolExecutor(max_workers=1) as second:
-        coming = second.submit(next, chunks, None)
-        while (chunk := coming.result()) is not None:
-            coming = second.submit(next, chunks, None)
+def prefetch(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The same chunks; while one is used, a second thread computes the next."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        upcoming = thread.submit(next, chunks, None)
+        while (chunk := upcoming.result()) is not None:
+            upcoming = thread.submit(next, chunks, None)
             yield chunk

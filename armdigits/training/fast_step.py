@@ -1,16 +1,14 @@
 """The training step of a perceptron with its gradient written out: the plain step, several times faster.
 
 For small batches and layers, autograd and the optimizer's bookkeeping take more time than the arithmetic. This file
-is optional: delete it together with its line in `choose_step` (step.py), and everything trains with the plain step.
+is optional: to remove it, delete it with its tests, and let loop.py use `PlainStep` instead of `choose_step`.
 
-It repeats the loss and the optimizer by hand, so before each training it is compared with the plain step. Where they
-differ, because somebody has changed one of them, the plain step is used and a line says so.
+It repeats the loss and the optimizer by hand, so before each training it is compared with the plain step. If they
+differ, because one of them was changed, the plain step is used and a line is printed.
 """
 
 import copy
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,58 +16,62 @@ from torch.nn import functional
 
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
-
-if TYPE_CHECKING:
-    from armdigits.training.step import Step
+from armdigits.training.step import PlainStep, Step
 
 PERCEPTRON = re.compile("Flatten( Linear ReLU (Dropout|Identity))* Linear")
-TOLERANCE = 1e-4
+TOLERANCE = 1e-4  # of the largest gradient, and of the learning rate for an update
 
 
-def fast_step(
-    model: nn.Module,
-    distillation: Distillation | None,
-    group: Group,
-    plain_step: Callable[[nn.Module, Distillation | None], "Step"],
-) -> "FastStep | None":
-    """The fast step for `model`, or None where it does not apply or differs from the plain step."""
-    layers = list(model.children())
-    rates = {layer.p if isinstance(layer, nn.Dropout) else 0.0 for layer in layers[3:-1:3]}
-    if not PERCEPTRON.fullmatch(" ".join(type(layer).__name__ for layer in layers)) or len(rates) > 1:
-        return None
-    difference = difference_to(plain_step, model, distillation)
+def choose_step(model: nn.Module, distillation: Distillation | None = None, group: Group = SINGLE) -> Step:
+    """The fast step for a perceptron, as long as it equals the plain step; otherwise the plain step."""
+    if not _is_perceptron(model):
+        return PlainStep(model, distillation, group)
+    difference = difference_to_plain_step(model, distillation)
     if difference <= TOLERANCE:
         return FastStep(model, distillation, group)
     if group.rank == 0:
         print(f"fast_step.py differs from the plain step by {difference:.1%}: training with the plain step")
-    return None
+    return PlainStep(model, distillation, group)
 
 
-def difference_to(
-    plain_step: Callable[[nn.Module, Distillation | None], "Step"], model: nn.Module, distillation: Distillation | None
-) -> float:
-    """How far one fast step on a random batch is from the plain step, gradient and update apart; the larger share.
+def _is_perceptron(model: nn.Module) -> bool:
+    """Whether `FastStep` applies: the layers, one dropout rate, a bias in each layer, nothing frozen."""
+    layers = list(model.children())
+    kinds = " ".join(type(layer).__name__ for layer in layers)
+    rates = {layer.p if isinstance(layer, nn.Dropout) else 0.0 for layer in layers[3:-1:3]}
+    has_biases = all(layer.bias is not None for layer in layers if isinstance(layer, nn.Linear))
+    is_trainable = all(parameter.requires_grad for parameter in model.parameters())
+    return bool(PERCEPTRON.fullmatch(kinds)) and len(rates) <= 1 and has_biases and is_trainable
 
-    Works on copies of the model, and restores the state of the random number generators.
+
+def difference_to_plain_step(model: nn.Module, distillation: Distillation | None) -> float:
+    """The largest relative difference between two fast and two plain steps on random batches.
+
+    Differences of gradients are relative to the largest gradient, those of updates to the learning rate. Works on
+    copies of the model, and restores the state of the random number generators.
     """
     fast_model, plain_model = copy.deepcopy(model).train(), copy.deepcopy(model).train()
-    fast, plain = FastStep(fast_model, distillation), plain_step(plain_model, distillation)
+    fast, plain = FastStep(fast_model, distillation), PlainStep(plain_model, distillation)
     device, rate = next(model.parameters()).device, 0.1
+    shares: list[Tensor] = []
     with torch.random.fork_rng():
-        torch.manual_seed(0)
-        images, labels = torch.rand(8, 1, 28, 28).to(device), torch.arange(8).to(device)
-        teacher_logits = torch.randn(8, 10).to(device) if distillation else None
-        torch.manual_seed(1)
-        fast.backpropagate(images, labels, teacher_logits)
-        torch.manual_seed(1)  # both drop the same activations
-        plain(images, labels, teacher_logits, rate)
-    gradient = torch.cat([parameter.grad.flatten() for parameter in plain_model.parameters()])  # type: ignore[union-attr]
-    of_gradient = (fast.adam.gradient - gradient).abs().max() / gradient.abs().max()
-    fast.adam.gradient.copy_(gradient)
-    fast.adam.step(rate)
-    pairs = zip(fast_model.parameters(), plain_model.parameters(), strict=True)
-    of_update = max((one - other).detach().abs().max() / rate for one, other in pairs)
-    return max(of_gradient.item(), of_update.item())
+        for seed in (0, 1):  # Adam's betas have no effect on the first update
+            torch.manual_seed(seed)
+            images, labels = torch.rand(8, 1, 28, 28).to(device), torch.arange(8).to(device)
+            teacher_logits = torch.randn(8, 10).to(device) if distillation else None
+            torch.manual_seed(2)
+            fast.backpropagate(images, labels, teacher_logits)
+            torch.manual_seed(2)  # both drop the same activations
+            plain(images, labels, teacher_logits, rate)
+            gradients = [parameter.grad for parameter in plain_model.parameters()]
+            gradient = torch.cat([each.flatten() for each in gradients if each is not None])
+            shares.append((fast.adam.gradient - gradient).abs().max() / gradient.abs().max())
+            fast.adam.gradient.copy_(gradient)
+            fast.adam.step(rate)
+            for one, other in zip(fast_model.parameters(), plain_model.parameters(), strict=True):
+                shares.append((one - other).detach().abs().max() / rate)
+                one.data.copy_(other)  # the next gradients are compared at equal weights
+    return max(share.item() for share in shares)
 
 
 class FastStep:

@@ -21,30 +21,38 @@ RENDEZVOUS_S = 60  # to wait for the other machines
 
 
 def main() -> None:
-    """Run the module once in this process, or let torchrun start it as often as the options say."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("-m", "--module", required=True)
-    parser.add_argument("--nnodes", default="1")
-    parser.add_argument("--nproc-per-node", "--nproc_per_node", default="1")
-    options, _ = parser.parse_known_args()
-    if (options.nnodes, options.nproc_per_node) == ("1", "1"):
-        sys.argv = ["-m"]  # what Python sets while it looks for the module, see stages/__init__.py
-        runpy.run_module(options.module, run_name="__main__", alter_sys=True)
-        return
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # what C++ would print comes as an exception, too
+    """Run the module in this process or, for several processes, start them with torchrun."""
+    parser = argparse.ArgumentParser(
+        prog="launch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("-m", "--module", required=True, help="the stage, as stages.train")
+    parser.add_argument("--nnodes", default="1", help="number of machines (default: 1)")
+    parser.add_argument("--nproc-per-node", "--nproc_per_node", default="1", help="processes on each (default: 1)")
+    options, others = parser.parse_known_args()
     name = options.module.rpartition(".")[2]
     with exit_on_failure(name):
-        code = _torchrun(sys.argv[1:], local=options.nnodes == "1")
-        if code > 128:
-            print(f"{name}: ended by {signal.Signals(code - 128).name}", file=sys.stderr)
-    sys.exit(code)
+        if (options.nnodes, options.nproc_per_node) != ("1", "1"):
+            sys.exit(_several(name, local=options.nnodes == "1"))
+        if others:
+            raise BadInput(f"options of torchrun, without several processes: {' '.join(others)}")
+    sys.argv = ["-m"]  # as Python sets it for `-m`, see stages/__init__.py
+    runpy.run_module(options.module, run_name="__main__", alter_sys=True)
+
+
+def _several(name: str, local: bool) -> int:
+    """Start several processes; returns the exit code, and prints the signal that ended them."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # errors in C++ are raised as exceptions as well
+    code = _torchrun(sys.argv[1:], local)
+    if code > 128:
+        print(f"{name}: ended by {signal.Signals(code - 128).name}", file=sys.stderr)
+    return code
 
 
 def _torchrun(arguments: list[str], local: bool) -> int:
     """Run torchrun in this process; returns the exit code.
 
     Raises:
-        Failure: a signal ended a rank. A rank that fails otherwise has printed its own line.
+        Failure: a signal ended a rank. A rank that fails in another way prints its own line.
     """
     from torch import distributed as dist  # torch takes seconds to import
     from torch.distributed import run
@@ -53,14 +61,14 @@ def _torchrun(arguments: list[str], local: bool) -> int:
 
     from armdigits.training.processes import AGAIN, unreachable
 
-    logging.disable(logging.ERROR)  # torchrun's report of what a rank has said in a line
+    logging.disable(logging.ERROR)  # torchrun's tracebacks: each rank has already printed its error
     with tempfile.TemporaryDirectory() as logs:
         ours = ["--standalone", "--local-addr", "localhost"] if local else []
         ours += ["--rdzv-conf", f"timeout={RENDEZVOUS_S}", "--log-dir", logs]
         try:
             run.run(run.parse_args([*ours, *arguments]))
         except ChildFailedError as error:
-            # torchrun ends the other ranks by SIGTERM; those that lose their connection before it exit with 1.
+            # torchrun ends the other ranks with SIGTERM; those that lose their connection first exit with 1.
             later = {-signal.SIGTERM: 2, 1: 1}
             rank, failure = min(error.failures.items(), key=lambda item: later.get(item[1].exitcode, 0))
             if failure.exitcode > 0:

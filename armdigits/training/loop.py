@@ -1,7 +1,7 @@
 """The training loop, for the model and for the teacher.
 
-All images lie on the device as bytes. Every random number follows from the seed and the number of the epoch, and each
-generator belongs to one thread: timing does not change a bit, and a resumed training ends with the same bytes.
+All images are on the device, as uint8. Every random number is determined by the seed and the epoch, and each generator
+is used by one thread only, so timing does not affect the result, and a resumed training ends with the same bytes.
 """
 
 import ctypes
@@ -19,11 +19,12 @@ from armdigits.core.errors import Failure
 from armdigits.core.parameters import Augmentation, Recipe
 from armdigits.data.dataset import Split
 from armdigits.models.scoring import accuracy, cross_entropy, logits_of
-from armdigits.training.batches import DROPOUT, Chunk, chunks_of_epoch, epoch_seed, made_ahead
+from armdigits.training.batches import DROPOUT, Chunk, chunks_of_epoch, epoch_seed, prefetch
+from armdigits.training.fast_step import choose_step
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
 from armdigits.training.snapshots import Snapshots
-from armdigits.training.step import Step, choose_step
+from armdigits.training.step import Step
 
 FIRST_RATE = 0.04  # of the one-cycle schedule, as a share of the peak
 
@@ -32,8 +33,8 @@ FIRST_RATE = 0.04  # of the one-cycle schedule, as a share of the peak
 class Epoch:
     """A row of the training history. Losses are cross-entropies with the labels in nats, accuracies shares of images.
 
-    `train_loss` is the mean over the epoch's steps, with augmentation and dropout, before each update; the validation
-    figures are taken after the epoch, without both.
+    `train_loss` is the mean over the epoch's images, with augmentation and dropout, before each update; the validation
+    figures are computed after the epoch, without either.
     """
 
     epoch: int
@@ -63,15 +64,16 @@ def train(
     """Train `model` in place, on its device, and yield the history row by row.
 
     With `snapshots`, a training that was interrupted resumes after its last complete epoch, and yields the epochs
-    before it again. Of several ranks, rank 0 alone has snapshots, validates and yields.
+    before it again. With several ranks, only rank 0 has snapshots, validates, and yields.
 
     Raises:
         Failure: the loss is not finite, or another rank is gone.
     """
     _keep_freed_memory()
     device = next(model.parameters()).device
-    train_data, pixels, targets = train_data.to(device), validation_data.to(device).pixels(), validation_data.targets()
-    targets, teacher_logits = targets.to(device), distillation.teacher_logits.to(device) if distillation else None
+    train_data, validation_data = train_data.to(device), validation_data.to(device)
+    pixels, targets = validation_data.pixels(), validation_data.targets()
+    teacher_logits = distillation.teacher_logits.to(device) if distillation else None
     step = make_step(model, distillation, group)
     state = {**model.state_dict(), **step.state}
     history = [Epoch(**row) for row in snapshots.restore(state)] if snapshots else []
@@ -79,7 +81,7 @@ def train(
 
     epochs = range(_completed_epochs(state, history, group) + 1, recipe.epochs + 1)
     each_epoch = (chunks_of_epoch(train_data, teacher_logits, recipe, augmentation, n, group) for n in epochs)
-    chunks = made_ahead(chain.from_iterable(each_epoch))
+    chunks = prefetch(chain.from_iterable(each_epoch))
     for epoch in epochs:
         torch.manual_seed(epoch_seed(recipe.seed, epoch, DROPOUT + group.rank))
         model.train()
@@ -113,8 +115,8 @@ def _train_one_epoch(
     images -= images % recipe.batch_size % group.world_size  # see `chunks_of_epoch`
     steps, done = math.ceil(images / recipe.batch_size), 0
     total = torch.zeros((), dtype=torch.float64)
-    hidden = None if group.rank == 0 else True  # None: shown on a terminal
-    with tqdm(total=steps, desc=f"epoch {epoch}", unit="step", disable=hidden, leave=False) as bar:
+    disable = None if group.rank == 0 else True  # None: a bar on a terminal only
+    with tqdm(total=steps, desc=f"epoch {epoch}", unit="step", disable=disable, leave=False) as bar:
         while done < steps:
             chunk, outputs = next(chunks), []
             for batch in chunk.batches():
@@ -141,14 +143,14 @@ def _completed_epochs(state: dict[str, Tensor], history: list[Epoch], group: Gro
 def _not_finite(recipe: Recipe, epoch: int, step: int) -> Failure:
     return Failure(
         f"the loss is not finite in epoch {epoch}, step {step}; lower learning_rate ({recipe.learning_rate}), "
-        "or look at warm_up and batch_size; no checkpoint was written"
+        "or check warm_up and batch_size; no checkpoint was written"
     )
 
 
 def _keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next chunk, instead of returning it to the kernel and asking for it again.
 
-    Page faults hold up both threads: they made an epoch a tenth slower. Other C libraries are left alone.
+    Page faults stall both threads and made an epoch 10 % slower. With other C libraries this does nothing.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD (malloc.h)

@@ -18,7 +18,7 @@ from torch import distributed as dist
 from armdigits.core.errors import BadInput, Failure
 from armdigits.core.stage import rank_of_this_process
 
-TIMEOUT = timedelta(seconds=15)  # without an answer from another rank; a process that ends is noticed at once
+TIMEOUT = timedelta(seconds=15)  # to wait for another rank; a rank that exits is noticed at once
 AGAIN = "run again to resume after the last complete epoch"
 
 
@@ -40,14 +40,14 @@ class Group:
             Failure: another rank is gone.
         """
         if self.world_size > 1:
-            with _one_line_when_a_rank_is_gone():
+            with _lost_rank_is_a_failure():
                 dist.all_reduce(tensor)
         return tensor
 
     def broadcast(self, tensor: Tensor) -> Tensor:
         """Replace `tensor` by that of rank 0, and return it. Raises as `all_reduce`."""
         if self.world_size > 1:
-            with _one_line_when_a_rank_is_gone():
+            with _lost_rank_is_a_failure():
                 dist.broadcast(tensor, src=0)
         return tensor
 
@@ -55,7 +55,7 @@ class Group:
         """Compare the ranks' fingerprints, each a SHA-256 by name.
 
         Raises:
-            BadInput: on rank 0, which names the rank and what differs. The other ranks exit in silence.
+            BadInput: on rank 0; names the rank and what differs. The other ranks exit silently.
         """
         digests = torch.tensor([list(bytes.fromhex(digest)) for digest in fingerprint.values()], dtype=torch.uint8)
         table = torch.zeros(self.world_size, *digests.shape, dtype=torch.uint8)
@@ -64,8 +64,8 @@ class Group:
         for rank, other in enumerate(table):
             differs = (other != table[0]).any(1).tolist()
             if any(differs):
-                what = ", other ".join(name for name, differ in zip(fingerprint, differs, strict=True) if differ)
-                line = f"rank {rank} has other {what} than rank 0; use the same everywhere"
+                what = ", ".join(name for name, differ in zip(fingerprint, differs, strict=True) if differ)
+                line = f"rank {rank} differs from rank 0 in {what}; all ranks need the same"
                 raise BadInput(line) if self.rank == 0 else SystemExit(BadInput.exit_code)
 
 
@@ -73,7 +73,7 @@ SINGLE = Group(rank=0, world_size=1)
 
 
 def world_size() -> int:
-    """How many processes torchrun started; 1 without torchrun."""
+    """The number of processes that torchrun started; 1 without torchrun."""
     return int(os.environ["WORLD_SIZE"]) if rank_of_this_process() is not None else 1
 
 
@@ -124,7 +124,7 @@ def unreachable(error: Exception) -> str:
 
 
 @contextmanager
-def _one_line_when_a_rank_is_gone() -> Iterator[None]:
+def _lost_rank_is_a_failure() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

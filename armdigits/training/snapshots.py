@@ -2,8 +2,8 @@
 
 After each epoch a safetensors file in `.state/` has all that the next epoch needs: the weights, the optimizer's
 tensors and, as metadata, the history so far and a fingerprint of everything that the result depends on. The file's
-name ends in the SHA-256 of its bytes, which reveals any damage. Random numbers and the place in the schedule follow
-from the number of the epoch, so they are not in it.
+name ends in the SHA-256 of its bytes, so damage is detected. Random numbers and the position in the schedule are
+determined by the epoch and are not stored.
 """
 
 import json
@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def fingerprint(script: Path, **inputs: Any) -> dict[str, str]:
-    """A SHA-256 for each kind of thing that the bits of a training depend on.
+    """A SHA-256 for each input on which the result of a training depends, bit for bit.
 
     Args:
         script: the stage's script; it counts as code, and so does every module of the package.
@@ -43,7 +43,7 @@ def fingerprint(script: Path, **inputs: Any) -> dict[str, str]:
 
 
 class Snapshots:
-    """The two newest snapshots of one training, in a folder of their own."""
+    """The two newest snapshots of one training, in their own folder."""
 
     def __init__(self, folder: Path, fingerprint: dict[str, str]) -> None:
         """`fingerprint` is that of the training that starts now."""
@@ -95,7 +95,7 @@ class Snapshots:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _read(self, path: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-        """The tensors and the history of a snapshot; ValueError says why it must not be used."""
+        """The tensors and the history of a snapshot; raises ValueError with the reason if it must not be used."""
         if files.sha256(path.read_bytes()) != path.stem.rpartition("-")[2]:
             raise ValueError("damaged, its SHA-256 is not the one in its name")
         with safe_open(path, framework="pt") as file:
@@ -103,5 +103,5 @@ class Snapshots:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         other = [name for name, digest in self._fingerprint.items() if record["fingerprint"].get(name) != digest]
         if other:
-            raise ValueError(f"made with other {', other '.join(other)}")
+            raise ValueError(f"made with different {', '.join(other)}")
         return tensors, record["history"]

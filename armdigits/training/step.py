@@ -5,7 +5,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from armdigits.training.fast_step import fast_step
 from armdigits.training.loss import Distillation, loss
 from armdigits.training.processes import SINGLE, Group
 
@@ -51,13 +50,8 @@ class PlainStep:
         return logits.detach()
 
 
-def choose_step(model: nn.Module, distillation: Distillation | None = None, group: Group = SINGLE) -> Step:
-    """The fast step where it applies, else the plain one."""
-    return fast_step(model, distillation, group, PlainStep) or PlainStep(model, distillation, group)
-
-
 def _initial_state(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
-    """Adam's state before the first step, which torch would create in it: a snapshot can be restored into it."""
+    """Create Adam's state, which torch creates only in the first step, so that a snapshot can be restored into it."""
     state: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         moments = {key: torch.zeros_like(parameter.detach()) for key in ("exp_avg", "exp_avg_sq")}

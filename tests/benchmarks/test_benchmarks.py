@@ -91,7 +91,7 @@ def test_the_benchmark_of_scaling_measures_two_processes_and_projects_more(tmp_p
     assert ranks == ["8", "64", "512"] * 2
 
 
-def test_scaling_with_one_process_says_how_to_start_two():
+def test_scaling_with_one_process_prints_how_to_start_two():
     command = "python -m armdigits.training.launch --nproc-per-node 2 -m benchmarks.scaling"
     with pytest.raises(BadInput, match=f"^expected 2 processes; run: {command}$"):
         scaling.main()

@@ -8,11 +8,11 @@
                 with the bytes of an undisturbed run.
     fault       A stage meets ENOSPC or EIO at its N-th call, for every N, a limit on the size of files, a full or a
                 read-only file system. It must say so in one line, and each output must be complete or absent.
-    corruption  A bit of an artefact is flipped, or the artefact is truncated, emptied, replaced by a pickle or by the
+    corruption  A bit of an artifact is flipped, or the artifact is truncated, emptied, replaced by a pickle or by the
                 file of another run. Its reader must refuse it with one line that names the stage to run, or give the
                 right result.
 
-Prints how many of each took effect; exit code 1 when a stage did what it must not do. Linux only. Exact system calls
+Prints how many of each took effect; exit code 1 after any violation. Linux only. Exact system calls
 need strace, file systems need root; without them their trials are left out.
 """
 

@@ -20,7 +20,7 @@ class Trial(NamedTuple):
 
 
 class Violation(Exception):
-    """A stage did what it must not do."""
+    """A stage broke one of its promises."""
 
 
 def check(condition: bool, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Corruptions: damaged artefacts, artefacts of another run, damaged snapshots, damage that `armdigits verify` finds."""
+"""Corruptions: damaged artifacts, artifacts of another run, damaged snapshots, damage that `armdigits verify` finds."""
 
 import os
 import pickle
@@ -15,7 +15,7 @@ from tests.campaign.laboratory import Laboratory
 from tests.campaign.processes import start
 from tests.helpers import run
 
-READERS = {  # artefact: (the stage that reads it, the stage that makes it)
+READERS = {  # artifact: (the stage that reads it, the stage that makes it)
     paths.TRAIN_DATA: ("train", "download"),
     paths.VALIDATION_DATA: ("train", "download"),
     paths.TEST_DATA: ("evaluate", "download"),
@@ -71,18 +71,18 @@ def corruptions(lab: Laboratory) -> Iterator[Trial]:
             print(f"{path}: not exchanged for that of another run, which has the same bytes")
         else:
             what = "file of another run"
-            yield Trial("corruption", what, partial(of_artefact, lab, path, lambda *_, content=other: content))
+            yield Trial("corruption", what, partial(of_artifact, lab, path, lambda *_, content=other: content))
         for damage in DAMAGES:
             for _ in range(12 if damage in (flipped, truncated) else 1):
-                yield Trial("corruption", f"artefact {damage.__name__}", partial(of_artefact, lab, path, damage))
+                yield Trial("corruption", f"artifact {damage.__name__}", partial(of_artifact, lab, path, damage))
     for damage in DAMAGES * 3:
         if "train" in lab.stages:
             yield Trial("corruption", f"snapshot {damage.__name__}", partial(of_snapshot, lab, damage))
         yield Trial("corruption", f"file {damage.__name__}, verify", partial(that_verify_finds, lab, damage))
 
 
-def of_artefact(lab: Laboratory, path: Path, damage: Damage) -> int:
-    """Damage an artefact and run its reader, which must refuse it, or give the right result all the same."""
+def of_artifact(lab: Laboratory, path: Path, damage: Damage) -> int:
+    """Damage an artifact and run its reader, which must refuse it or still give the right result."""
     reader, maker = READERS[path]
     lab.reset(reader)
     (lab.project / path).write_bytes(damage(lab.expected[path], lab.random))

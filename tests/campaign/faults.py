@@ -37,7 +37,7 @@ def faults(lab: Laboratory) -> Iterator[Trial]:
 
 
 def fault(lab: Laboratory, name: str, meet: Callable[[], Ended]) -> int:
-    """Let a stage meet a fault: it must fail with one line, or succeed all the same; returns 1 when it failed."""
+    """Let a stage meet a fault: it must fail with one line or succeed; returns 1 when it failed."""
     lab.reset(name)
     ended = meet()
     lab.check_outputs(name)

@@ -45,7 +45,7 @@ def test_without_the_train_stage_there_is_nothing_to_kill(lab):
     assert list(kills.kills(lab, [])) == []
 
 
-def test_an_artefact_with_the_bytes_of_another_run_is_left_out_and_named(tmp_path, capsys):
+def test_an_artifact_with_the_bytes_of_another_run_is_skipped_and_named(tmp_path, capsys):
     for path in corruptions.READERS:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(b"the same")

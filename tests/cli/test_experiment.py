@@ -7,7 +7,7 @@ from armdigits.cli import dvc, main
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The commands that are handed to DVC, none of which runs; the default remote is called `storage`."""
+    """The DVC commands, recorded instead of run; the default remote is called `storage`."""
     made: list[str] = []
 
     def run(*arguments: str) -> int:
@@ -19,7 +19,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-def test_it_fetches_runs_up_to_quantize_and_sends(calls):
+def test_it_pulls_runs_up_to_quantize_and_pushes(calls):
     assert main(["experiment", "train.seed=2", "train.learning_rate=0.002"]) == 0
     assert calls == [
         "pull --quiet --allow-missing",

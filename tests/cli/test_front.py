@@ -1,4 +1,4 @@
-"""The one front of all verbs: help, wrong arguments, what is imported, readers that go away."""
+"""The command `armdigits`: help, wrong arguments, imports, and closed pipes."""
 
 import os
 import subprocess

@@ -65,7 +65,7 @@ def mnist_is_here() -> bool:
     return paths.PROVENANCE.exists() and read_provenance()["name"] == "mnist"
 
 
-def test_mnist_is_read_from_pictures_of_any_size(monkeypatch):
+def test_at_least_95_percent_of_mnist_pictures_of_any_size_are_read_correctly(monkeypatch):
     """500 test images; needs the project's own run on the full MNIST."""
     monkeypatch.chdir(ROOT)
     if not paths.INT8_PROGRAM.exists() or not mnist_is_here():
@@ -74,12 +74,12 @@ def test_mnist_is_read_from_pictures_of_any_size(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_embedded_digits_are_read_from_pictures_of_any_size(ran):
+def test_at_least_60_percent_of_the_embedded_digits_are_read_correctly(ran):
     """Unlike MNIST's they are not placed by their centre of mass, and the model learned them so: a lower share."""
     assert share_right(read_split(paths.TEST_DATA), 100) >= 0.6
 
 
-def test_mnists_own_images_come_back_unchanged(monkeypatch):
+def test_preprocessing_leaves_mnists_images_almost_unchanged(monkeypatch):
     """Through picture files of 28x28 pixels: the digit is placed as MNIST's are."""
     monkeypatch.chdir(ROOT)
     if not mnist_is_here():
@@ -93,7 +93,7 @@ def test_mnists_own_images_come_back_unchanged(monkeypatch):
     assert moved <= 2
 
 
-def test_every_readable_picture_is_answered_and_every_other_gets_a_line(pictures, capsys):
+def test_readable_pictures_are_classified_and_each_other_file_gives_one_line(pictures, capsys):
     assert main(["predict", "0.png", "empty.png", "gone.png", "text.png", "blank.png", "1.png", "."]) == 2
     printed = capsys.readouterr()
     assert [line.split(":")[0] for line in printed.out.splitlines()] == ["0.png", "1.png"]
@@ -134,7 +134,7 @@ def test_the_fp32_program_gives_nearly_the_same_probabilities(pictures, capsys):
     assert int8 == pytest.approx(fp32, abs=0.1)
 
 
-def test_without_a_program_it_says_which_stage_makes_it(pictures, capsys):
+def test_a_missing_program_names_the_stage_that_writes_it(pictures, capsys):
     paths.INT8_PROGRAM.unlink()
     with pytest.raises(SystemExit) as ended:
         main(["predict", "0.png"])

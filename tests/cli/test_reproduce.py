@@ -43,7 +43,7 @@ def test_without_a_mirror_it_changes_params_yaml_to_the_embedded_digits_and_says
     assert "Back to MNIST, with a mirror or DATA_MIRROR: make mnist repro" in printed
 
 
-def test_any_other_failure_ends_it_with_dvcs_exit_code(project, monkeypatch, capsys):
+def test_any_other_failure_returns_dvcs_exit_code(project, monkeypatch, capsys):
     monkeypatch.setattr(dvc, "run", lambda *_: 7)
     assert main(["reproduce"]) == 7
     assert "digits" not in capsys.readouterr().out
@@ -63,7 +63,7 @@ def test_a_machine_that_reaches_no_mirror_gets_the_results_of_the_digits(ran):
 
 
 @pytest.mark.slow
-def test_wrong_parameters_end_it_with_the_line_of_the_stage(tmp_path):
+def test_invalid_parameters_print_the_line_of_the_stage(tmp_path):
     project = copy_project(tmp_path / "project")
     set_parameters(project, {"train.epochs": "0"})
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):

@@ -40,7 +40,7 @@ def test_report_writes_the_page_and_prints_where_it_is(ran, capsys):
 
 
 @pytest.mark.slow
-def test_summary_has_every_part_and_keeps_times_apart(ran, capsys):
+def test_summary_has_every_part_and_a_separate_table_for_timings(ran, capsys):
     run(ran, "git", "add", "--all")
     run(ran, "git", "commit", "--quiet", "--message", "run")
     add_1(paths.TRAIN_METRICS, "epochs")
@@ -62,7 +62,7 @@ def test_summary_has_every_part_and_keeps_times_apart(ran, capsys):
     assert "| cpu |" in host
 
 
-def test_a_part_of_the_summary_that_cannot_be_made_has_the_reason_in_its_place(folder, capsys, monkeypatch):
+def test_a_part_of_the_summary_that_is_not_available_is_replaced_by_the_reason(folder, capsys, monkeypatch):
     def ask(*arguments: str) -> str:
         raise Failure(f"dvc {arguments[0]} diff: unknown Git revision 'gone'")
 

@@ -79,7 +79,7 @@ def test_an_unreadable_json_file_is_named_with_the_stage_to_run(
     assert str(caught.value).endswith("train")
 
 
-def test_a_failed_read_does_not_speak_of_half_written_files(folder: Path) -> None:
+def test_a_failed_read_does_not_mention_half_written_files(folder: Path) -> None:
     Path("x").mkdir()
     with pytest.raises(BadInput) as caught:
         read_bytes(Path("x"), "train")

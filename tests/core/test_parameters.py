@@ -118,7 +118,7 @@ def test_a_float_is_read_as_dvc_reads_it(project: Path, text: str, value: float 
         assert load_parameters(Path("params.yaml")).train.learning_rate == value
 
 
-def test_yaml_12_decides_010_is_ten_and_yes_is_a_text(project: Path) -> None:
+def test_the_file_is_yaml_1_2_so_010_is_ten_and_yes_is_a_string(project: Path) -> None:
     set_parameters(project, {"train.epochs": "010"})
     assert load_parameters(Path("params.yaml")).train.epochs == 10
     for text in ("yes", "no", "on", "12:30"):
@@ -150,7 +150,7 @@ def test_an_unreadable_file_gets_one_line_with_the_number_of_the_line(folder: Pa
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_says_where_to_run(folder: Path) -> None:
+def test_a_missing_file_names_the_folder_to_run_in(folder: Path) -> None:
     with pytest.raises(BadInput, match=r"^params.yaml: no such file; run from the project folder$"):
         load_parameters(Path("params.yaml"))
 

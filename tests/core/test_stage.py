@@ -1,4 +1,4 @@
-"""What every stage does around its work; signals and locks are tested on real processes."""
+"""What all stages share; signals and locks are tested with real processes."""
 
 import signal
 import subprocess
@@ -57,7 +57,7 @@ def test_a_signal_ends_the_stage_in_one_line_with_128_plus_its_number(project: P
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_invalid_parameters_end_every_stage_before_it_works(
+def test_invalid_parameters_end_every_stage_before_it_writes_anything(
     project: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     set_parameters(project, {"train.epochs": "0"})
@@ -100,7 +100,7 @@ def test_an_unknown_argument_is_refused(project: Path, capsys: pytest.CaptureFix
     assert results(project) == before
 
 
-def test_a_rank_above_0_says_its_number_and_takes_no_lock(
+def test_a_rank_above_0_prints_its_number_and_takes_no_lock(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
@@ -130,7 +130,7 @@ def test_a_missing_input_names_the_stage_that_writes_it(
     assert last == f"{name}: {missing}: no such file; run: dvc repro {before}"
 
 
-def test_a_download_without_any_mirror_says_what_to_do_and_leaves_a_note_for_make_repro(
+def test_a_download_without_any_mirror_prints_what_to_do_and_creates_a_file_for_make_repro(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_parameters(project, {"dataset.name": "mnist"})

@@ -109,7 +109,7 @@ def test_a_photo_is_rotated_as_its_exif_data_says() -> None:
     assert similar(mnist_image(encoded(turned, "jpeg", exif=exif)), REFERENCE)
 
 
-def test_a_digit_with_its_mass_at_the_edge_stays_in_the_field() -> None:
+def test_a_digit_with_its_mass_at_the_edge_keeps_its_ink() -> None:
     picture = np.zeros((100, 100), np.uint8)
     picture[:, :2] = 255
     picture[90:, :] = 255

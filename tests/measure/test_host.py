@@ -2,6 +2,7 @@ import os
 import platform
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_a_mac_is_named_by_its_brand_and_arms_feature_names(monkeypatch: pytest.
 def test_identify_gives_equal_answers_on_one_machine() -> None:
     assert host.identify() == host.identify()
     assert host.identify()["arch"] == platform.machine()
-    assert str(host.identify()["torch"]).startswith("2.13.0")
+    assert host.identify()["torch"] == version("torch")
 
 
 def test_identify_imports_no_torch() -> None:
@@ -65,7 +66,7 @@ def test_conditions_are_the_kernel_and_the_load() -> None:
     assert float(conditions["load"]) >= 0
 
 
-def test_the_cores_are_those_that_the_process_may_use() -> None:
+def test_cores_counts_those_that_the_process_may_use() -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system cannot bind a process to cores")
     before = os.sched_getaffinity(0)

@@ -86,7 +86,7 @@ def test_a_missing_file_names_the_stage_to_run(folder: Path) -> None:
 
 def test_a_checkpoint_trained_on_other_data_is_refused(model: NeuralNetwork) -> None:
     rewrite(lambda _, record: record.update(train_data_sha256="0"))
-    with pytest.raises(BadInput, match="trained on other data than data/ holds now"):
+    with pytest.raises(BadInput, match="trained on different data than that in data/"):
         read_checkpoint(paths.MODEL)
 
 
@@ -94,7 +94,7 @@ def test_a_checkpoint_trained_with_other_settings_is_refused(model: NeuralNetwor
     settings = load_parameters(ROOT / paths.PARAMETERS).train
     write_checkpoint(paths.MODEL, model, settings)
     read_checkpoint(paths.MODEL, settings)
-    with pytest.raises(BadInput, match="trained with other settings than those under train in params.yaml"):
+    with pytest.raises(BadInput, match="trained with different settings than those under train in params.yaml"):
         read_checkpoint(paths.MODEL, settings.model_copy(update={"seed": 2}))
 
 
@@ -138,5 +138,5 @@ def test_teacher_logits_are_read_as_written_and_a_checkpoint_is_refused_as_teach
     write_tensors(paths.TEACHER_LOGITS, {"teacher_logits": logits})
     assert torch.equal(read_teacher_logits(paths.TEACHER_LOGITS), logits)
     paths.TEACHER_LOGITS.write_bytes(paths.MODEL.read_bytes())
-    with pytest.raises(BadInput, match=r"^models/teacher_logits.safetensors: not a teacher's logits; .*force teach$"):
+    with pytest.raises(BadInput, match=r"^models/teacher_logits.safetensors: not teacher logits; .*force teach$"):
         read_teacher_logits(paths.TEACHER_LOGITS)

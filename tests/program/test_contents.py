@@ -36,7 +36,7 @@ def flip_a_bit(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, lambda c: c[:-1], lambda c: c[:40], lambda _: b"", lambda c: c[::-1]])
-def test_damaged_bytes_are_one_line_that_names_the_file(pipeline: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_bytes_are_refused_and_the_file_is_named(pipeline: Path, damage: Callable[[bytes], bytes]) -> None:
     content = damage((pipeline / paths.INT8_PROGRAM).read_bytes())
     with pytest.raises(BadInput, match=r"^int8.pte: not a complete program of .*; run: dvc repro --force quantize$"):
         read_back(content, "int8.pte")

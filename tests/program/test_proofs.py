@@ -30,7 +30,7 @@ def test_the_pipelines_programs_pass_every_proof(
     assert failed(prove_int8(int8_contents, model, calibration)) == set()
 
 
-def test_the_programs_of_other_weights_fail(
+def test_programs_built_from_other_weights_fail(
     fp32_contents: Contents, int8_contents: Contents, calibration: Tensor
 ) -> None:
     other = NeuralNetwork(use_dropout=False).eval()
@@ -138,7 +138,7 @@ def drop_a_relu(model: NeuralNetwork) -> None:
     model.relu2 = nn.Identity()  # type: ignore[assignment]
 
 
-def add_a_relu_after_no_linear_layer(model: NeuralNetwork) -> None:
+def add_a_relu_without_a_linear_layer(model: NeuralNetwork) -> None:
     model.flatten = nn.Sequential(nn.Flatten(), nn.ReLU())  # type: ignore[assignment]
 
 
@@ -148,7 +148,7 @@ def add_a_relu_after_no_linear_layer(model: NeuralNetwork) -> None:
     [
         (zero_a_bias, "biases"),
         (drop_a_relu, "fused_relus"),
-        pytest.param(add_a_relu_after_no_linear_layer, "nodes", marks=pytest.mark.slow),
+        (add_a_relu_without_a_linear_layer, "nodes"),
     ],
 )
 def test_an_fp32_program_of_a_changed_model_fails(

@@ -174,7 +174,7 @@ def test_a_program_that_the_record_does_not_name_is_refused(written: bytes) -> N
 
 
 @pytest.mark.parametrize("path", [paths.INT8_PROGRAM, paths.PROGRAM_RECORD])
-def test_a_missing_program_or_record_is_one_line_that_says_what_to_run(written: bytes, path: Path) -> None:
+def test_a_missing_program_or_record_is_refused_with_the_command_to_run(written: bytes, path: Path) -> None:
     path.unlink()
     with pytest.raises(BadInput, match=f"^{path}: no such file; run: dvc repro quantize$"):
         read_program(paths.INT8_PROGRAM)

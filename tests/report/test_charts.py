@@ -51,7 +51,7 @@ def drawn(name: str) -> str:
 
 
 @every_chart
-def test_every_colour_is_a_variable_so_that_a_chart_follows_light_and_dark(name):
+def test_every_colour_is_a_css_variable_for_light_and_dark_mode(name):
     svg = drawn(name)
     assert "var(--" in svg
     assert not re.search(r"#[0-9a-f]{6}\b|rgb\(|black|white", re.sub(r'(href="|url\()#\w+', "", svg))
@@ -98,7 +98,7 @@ def test_curves_of_any_length_and_spread_are_drawn(curve, percent):
     assert len(line) == len(curve)
 
 
-def test_a_higher_value_stands_higher():
+def test_a_higher_value_is_drawn_higher():
     line = points(charts.curves("", {"eager": [1.0, 3.0, 2.0]}, [1, 2, 3], percent=False), "eager")[0]
     (_, first), (_, highest), (_, last) = line
     assert highest < last < first
@@ -126,7 +126,7 @@ def test_a_matrix_of_only_correct_or_only_wrong_predictions_is_drawn(counts):
     assert {"3", "4"} <= set(texts(charts.confusion_matrix("", counts)))
 
 
-def test_percentiles_stand_in_ascending_order():
+def test_percentiles_are_drawn_in_ascending_order():
     svg = charts.percentiles("", {"int8": (8.0, 11.0, 20.0)}, "µs")
     p90, p99, p50 = discs(svg)
     assert p50 < p90 < p99
@@ -139,7 +139,7 @@ def test_percentiles_of_any_spread_have_labelled_ticks(row):
     assert 1 <= len(ticks) <= 8
 
 
-def test_an_interval_of_1_stands_on_the_line_at_1():
+def test_a_ratio_of_1_is_drawn_on_the_line_at_1():
     svg = charts.intervals("", {"control": (0.99, 1.0, 1.01), "far": (2.0, 2.5, 3.0)})
     control, far = discs(svg)
     ((line, _), _) = next(line for line in points(svg, "muted"))

@@ -147,7 +147,7 @@ def test_a_layer_without_a_noise_figure_is_shown_as_not_available(small_run):
     assert "-3.5 dB" in words
 
 
-def test_layers_that_all_have_no_noise_figure_make_a_page(small_run):
+def test_a_page_is_rendered_when_no_layer_has_a_noise_figure(small_run):
     change(paths.QUANTIZE_DETAILS, layers={"linear1": {"sqnr_db": None}})
     assert "n/a" in read().words
 
@@ -159,7 +159,7 @@ def test_the_page_has_no_section_on_layers_without_figures_of_layers(small_run):
     assert "#layers" not in reader.links
 
 
-def test_a_noisy_run_says_so_beside_its_headline(small_run):
+def test_a_noisy_run_is_marked_next_to_its_headline_figures(small_run):
     assert "noisy run" not in read().words
     content = json.loads(paths.BENCHMARK_DETAILS.read_text())
     content["batch_1"]["noisy"] = True

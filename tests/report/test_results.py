@@ -22,14 +22,14 @@ def test_the_table_has_a_row_for_each_variant(small_run):
     ]
 
 
-def test_the_conditions_stand_under_the_table(small_run):
+def test_the_conditions_are_printed_below_the_table(small_run):
     assert table().split("\n\n")[1] == (
         "digits, 30 test images. Neoverse N1 (aarch64) with asimd asimddp, threads: 1. Python 3.11.7, torch 2.13.0, "
         "ExecuTorch 1.4.1, torchao 0.18.0.\n"
     )
 
 
-def test_a_noisy_run_says_so_in_its_conditions(small_run):
+def test_the_conditions_name_a_noisy_run(small_run):
     content = json.loads(paths.BENCHMARK_DETAILS.read_text())
     content["batch_1"]["noisy"] = True
     files.write_json(paths.BENCHMARK_DETAILS, content)

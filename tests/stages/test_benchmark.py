@@ -78,7 +78,7 @@ def test_too_high_a_ratio_fails_after_everything_is_written_unless_noisy(
     noisy = json.loads(paths.BENCHMARK_DETAILS.read_text())["batch_1"]["noisy"]
     printed = capsys.readouterr()
     assert code == (0 if noisy else 1)
-    assert ("not judged, as the timings are noisy" in printed.out) is noisy
+    assert ("not enforced, because the timings are noisy" in printed.out) is noisy
     assert printed.err.endswith("above benchmark.max_ratio (1e-06)\n") is not noisy
 
 

@@ -104,5 +104,5 @@ def test_a_perfect_score_on_many_images_fails(
     monkeypatch.setattr("stages.evaluate.read_split", lambda _: split)
     monkeypatch.setattr("stages.evaluate.logits_of", lambda *_: logits_for(split.labels.tolist()))
     assert run_stage_here("evaluate") == 1
-    expected = "evaluate: all 2,000 test images are right: look for test images in the training data\n"
+    expected = "evaluate: all 2,000 test images are correct: look for test images in the training data\n"
     assert capsys.readouterr().err == expected

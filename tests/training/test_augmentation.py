@@ -57,7 +57,7 @@ def test_a_shift_moves_the_ink_by_no_more_than_its_range(pixels):
     assert 1.0 < moves.max() <= 2.01
 
 
-def test_a_quarter_turn_is_a_quarter_turn():
+def test_rotations_of_up_to_90_degrees_reach_the_next_corner_and_not_the_opposite_one():
     """Some of 500 random angles up to 90 degrees are near 90: the ink of a corner is then in the next corner."""
     corner = torch.zeros(500, 1, 28, 28)
     corner[:, :, 4:10, 4:10] = 1

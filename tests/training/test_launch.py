@@ -117,8 +117,20 @@ def test_a_rank_that_refuses_its_parameters_ends_all_with_its_line(project):
     assert lines == {"train.epochs: input should be greater than or equal to 1, got 0"}
 
 
-def test_one_process_is_started_without_torchrun(project):
-    """The stage that runs is this very process, and it refuses what params.yaml says of two."""
+def test_a_single_process_is_started_without_torchrun(project):
+    """The stage runs in the launched process itself, and refuses `train.processes: 2`."""
     done = launch(project, "--nproc-per-node", "1", "-m", "stages.train")
     assert done.returncode == 2
     assert done.stderr.startswith("train: params.yaml: train.processes: expected 1")
+
+
+def test_help_describes_the_options_and_starts_nothing(project):
+    done = launch(project, "--help")
+    assert done.returncode == 0
+    assert "--nproc-per-node" in done.stdout and "torchrun" in done.stdout
+
+
+def test_an_option_of_torchrun_for_a_single_process_is_refused(project):
+    done = launch(project, "-m", "stages.train", "--master-port=1")
+    line = "train: options of torchrun, without several processes: --master-port=1\n"
+    assert (done.returncode, done.stderr) == (2, line)

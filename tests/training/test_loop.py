@@ -8,12 +8,12 @@ from armdigits.core.errors import Failure
 from armdigits.core.parameters import Augmentation, Train
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.scoring import accuracy, cross_entropy, logits_of
-from armdigits.models.teacher import Teacher
 from armdigits.training import batches
 from armdigits.training.batches import ORDER, epoch_seed
+from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import Epoch, learning_rate, train
 from armdigits.training.loss import Distillation
-from armdigits.training.step import PlainStep, choose_step
+from armdigits.training.step import PlainStep
 from tests.helpers import some_images
 
 OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0)
@@ -69,7 +69,7 @@ def test_another_seed_gives_other_weights():
     assert not equal(trained()[0], trained(seed=2)[0])
 
 
-def test_no_two_epochs_of_any_seeds_draw_the_same_numbers():
+def test_every_seed_epoch_and_stream_gives_a_different_generator_seed():
     assert len({epoch_seed(seed, epoch, stream) for seed in range(9) for epoch in range(9) for stream in (0, 1)}) == 162
 
 
@@ -93,7 +93,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_every_image_once(batch_size):
     assert abs(epoch.train_loss - expected) < 1e-6
 
 
-def test_the_size_of_the_chunks_does_not_change_a_bit(monkeypatch):
+def test_the_size_of_the_chunks_does_not_change_the_result(monkeypatch):
     model, history = trained()
     monkeypatch.setattr(batches, "CHUNK_STEPS", 2)
     other, again = trained()
@@ -101,7 +101,7 @@ def test_the_size_of_the_chunks_does_not_change_a_bit(monkeypatch):
     assert [row.validation_loss for row in history] == [row.validation_loss for row in again]
 
 
-def test_training_is_a_plain_loop_with_autograd_and_torchs_adam():
+def test_training_equals_a_plain_loop_with_autograd_and_torchs_adam():
     images = some_images(70)
     torch.manual_seed(1)
     plain = NeuralNetwork(dropout=0.0)
@@ -153,16 +153,3 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_names_epoch_and_step():
         model.linear3.bias[3] = math.inf
     with pytest.raises(Failure, match=r"not finite in epoch 1, step 1; lower learning_rate \(0.001\)"):
         list(train(model, some_images(70), some_images(20), recipe(), OFF))
-
-
-def test_scoring_uses_no_dropout_and_restores_the_mode():
-    model = NeuralNetwork().train()
-    images = some_images(5).pixels()
-    first, second = logits_of(model, images), logits_of(model, images)
-    assert torch.equal(first, second), "no dropout while scoring"
-    assert model.training
-
-
-def test_the_teacher_has_426490_parameters():
-    assert sum(tensor.numel() for tensor in Teacher().parameters()) == 426_490
-    assert Teacher().eval()(torch.rand(3, 1, 28, 28)).shape == (3, 10)

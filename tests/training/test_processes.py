@@ -12,9 +12,10 @@ from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.training.batches import chunks_of_epoch
+from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import train
 from armdigits.training.processes import SINGLE, Group, choose_device, join
-from armdigits.training.step import PlainStep, choose_step
+from armdigits.training.step import PlainStep
 from tests.helpers import ROOT, run, run_stage, set_parameters, some_images
 from tests.training.ranks import ended, free_port, make_project, start_ranks, write_data
 from tests.training.test_loop import MILD, OFF, equal_up_to_rounding, recipe, some_distillation
@@ -125,7 +126,7 @@ def test_a_rank_with_other_inputs_is_refused_by_rank_0_in_one_line(project, tmp_
     other = shutil.copytree(project, tmp_path / "other")
     change(other)
     (code, _, errors), (code_of_1, out_of_1, errors_of_1) = ended(start_ranks([project, other], "-m", "stages.train"))
-    assert (code, errors) == (2, f"train: rank 1 has other {what} than rank 0; use the same everywhere\n")
+    assert (code, errors) == (2, f"train: rank 1 differs from rank 0 in {what}; all ranks need the same\n")
     assert (code_of_1, out_of_1, errors_of_1) == (2, "", "")
 
 

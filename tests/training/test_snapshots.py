@@ -15,11 +15,11 @@ from armdigits.models.teacher import Teacher
 from armdigits.training.loop import Epoch, train
 from armdigits.training.snapshots import Snapshots, fingerprint
 from tests.helpers import run_stage, set_parameters, some_images
+from tests.training.ranks import OUTS, contents
 from tests.training.test_loop import MILD, equal, recipe
 
 FINGERPRINT = {"parameters": "a", "data": "b"}
 REFUSED = "... not used: damaged, its SHA-256 is not the one in its name"
-OUTS = ("models/model.safetensors", "models/layers.txt", "metrics/train.json", "metrics/history.csv")
 
 
 def trained(epochs: int, snapshots: Snapshots | None = None) -> tuple[NeuralNetwork, list[Epoch]]:
@@ -66,7 +66,7 @@ def test_a_training_resumes_after_its_last_complete_epoch(folder, capsys):
 
 def test_only_the_two_newest_snapshots_are_kept(folder):
     Path("state").mkdir()
-    Path("state/.epoch-00001.safetensors.1.tmp").touch()
+    Path("state/.epoch-00001.safetensors.tmp").touch()  # of a killed write
     snapshots = Snapshots(Path("state"), FINGERPRINT)
     trained(3, snapshots)
     assert names() == ["epoch-00002", "epoch-00003"]
@@ -101,7 +101,7 @@ def test_a_snapshot_of_another_training_is_reported_and_not_used(folder, capsys)
     _, history = trained(1, other)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert all(line.endswith("not used: made with other parameters, other data") for line in lines)
+    assert all(line.endswith("not used: made with different parameters, data") for line in lines)
     assert len(history) == 1
     assert names() == ["epoch-00001"], "the first one that is written replaces the others"
 
@@ -130,10 +130,6 @@ def project(ran: Path) -> Path:
     """A project with data and a teacher, whose training takes a second or two."""
     set_parameters(ran, {"train.epochs": "15"})
     return ran
-
-
-def contents(project: Path) -> dict[str, bytes]:
-    return {name: (project / name).read_bytes() for name in OUTS}
 
 
 @pytest.mark.slow
@@ -171,5 +167,5 @@ def test_after_a_change_of_the_code_the_training_starts_from_the_beginning(proje
     module.write_text(module.read_text() + "# changed\n")
     done = run_stage(project, "train")
     assert done.returncode == 0
-    assert "not used: made with other code\n" in done.stdout
+    assert "not used: made with different code\n" in done.stdout
     assert "resuming" not in done.stdout

@@ -7,15 +7,15 @@ from torch.nn import functional
 
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.teacher import Teacher
-from armdigits.training.fast_step import FastStep
-from armdigits.training.step import PlainStep, choose_step
+from armdigits.training.fast_step import FastStep, choose_step
+from armdigits.training.step import PlainStep
 from tests.helpers import some_images
 
 IMAGES = some_images(33)
 
 
 @pytest.mark.parametrize("kind", [NeuralNetwork, Teacher])
-def test_the_plain_step_is_torchs_usual_loop(kind):
+def test_the_plain_step_equals_a_loop_with_autograd_and_torchs_adam(kind):
     torch.manual_seed(0)
     model = kind()
     usual = copy.deepcopy(model)
@@ -76,6 +76,8 @@ def changed(name: str, layer: nn.Module) -> NeuralNetwork:
         (Teacher(), PlainStep),
         (changed("dropout1", nn.BatchNorm1d(96)), PlainStep),
         (changed("dropout1", nn.Dropout(0.5)), PlainStep),  # two different rates
+        (changed("linear2", nn.Linear(96, 256, bias=False)), PlainStep),
+        (changed("linear2", nn.Linear(96, 256).requires_grad_(False)), PlainStep),
         (changed("relu2", nn.Tanh()), PlainStep),
     ],
 )
