@@ -54,9 +54,9 @@ def test_any_other_failure_ends_it_with_dvcs_exit_code(project, monkeypatch, cap
 def test_a_machine_that_reaches_no_mirror_gets_the_results_of_the_digits(ran):
     set_parameters(ran, {"dataset.name": "mnist"})
     command = [sys.executable, "-m", "armdigits", "reproduce"]
-    done = run(ran, *command, DATA_MIRROR="gone", HTTPS_PROXY="http://127.0.0.1:1")
+    done = run(ran, *command, DATA_MIRROR="", HTTPS_PROXY="http://127.0.0.1:1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "download: gone: No such file or directory" in done.stderr
+    assert "Connection refused" in done.stderr
     assert "dataset.name: mnist -> digits" in done.stdout
     assert "digits, 360 test images" in done.stdout
     assert "name: digits" in (ran / "params.yaml").read_text()
