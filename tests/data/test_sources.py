@@ -179,9 +179,7 @@ def test_a_data_mirror_that_is_wrong_is_refused_in_one_line_before_anything_is_r
 
 
 @pytest.mark.parametrize("url", [False, True], ids=["path", "file URL"])
-def test_a_file_is_read_from_a_folder_with_any_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: bool
-) -> None:
+def test_a_file_is_read_from_a_folder_with_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: bool) -> None:
     folder = tmp_path / "it's ü 100%"
     folder.mkdir()
     content = put_small(folder)
