@@ -7,13 +7,13 @@ import pytest
 
 from armdigits.cli import dvc, main, reproduce
 from armdigits.core import paths
-from tests.helpers import ROOT, copy_project, run, set_parameters
+from tests.helpers import PARAMETERS, copy_project, run, set_parameters
 
 
 @pytest.fixture
 def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with params.yaml set to MNIST; the results table is one word."""
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(PARAMETERS.read_text())
     main(["dataset", "mnist"])
     monkeypatch.setattr(reproduce, "table", lambda: "table\n")
     return folder
