@@ -5,13 +5,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# CPU builds of torch and torchvision; if this index cannot be reached, pip uses the default one.
-CPU_INDEX := https://download.pytorch.org/whl/cpu
 # What `make summary` and `make plots` compare with.
 BASE ?= main
 # DVC starts the stages with the `python` that it finds first. The recipes name their programs by path, because make 3.81
 # (macOS) starts a simple command itself, with the PATH that make was started with.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Settings for other projects, which may hide the packages of this one.
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH
+
+# An environment that was moved, or whose Python is gone, is made anew.
+ifneq ($(wildcard $(READY)),)
+ifneq ($(shell sh .ci/setup check),)
+.PHONY: $(READY)
+endif
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro test test-all lint report plots summary readme benchmark tutorial peers bench-training mnist \
@@ -22,13 +29,8 @@ help: ## list the verbs
 
 setup: $(READY) ## make .venv with the pinned versions (every other verb does it when needed)
 
-$(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "setup: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps --retries 1 --extra-index-url $(CPU_INDEX) -c constraints.txt torch torchvision
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	@touch $@
+$(READY): pyproject.toml constraints.txt .ci/setup
+	@sh .ci/setup "$(PYTHON)"
 
 repro: $(READY) ## run the pipeline and print the results; without a mirror of MNIST, on the embedded digits
 	@$(BIN)/armdigits reproduce
@@ -67,7 +69,7 @@ tutorial: $(READY) ## run the tutorial's recipe as an experiment, and print it b
 	@$(BIN)/armdigits tutorial
 
 peers: $(READY) ## time other runtimes on the same network, beside the programs of the last run
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[peers]'
+	@$(BIN)/python -m pip install --quiet -c constraints.txt --build-constraint constraints.txt -e '.[peers]'
 	@$(BIN)/python -m benchmarks.runtimes
 
 bench-training: $(READY) ## time the training loop beside the tutorial's

@@ -2,7 +2,7 @@
 
     python -m stages.download        (dvc repro download)
 
-Reads MNIST from its mirrors (`DATA_MIRROR` first), or scikit-learn's digits;
+Reads MNIST from its mirrors (or from `DATA_MIRROR`), or scikit-learn's digits;
 writes data/*.safetensors and data/provenance.json.
 """
 
@@ -23,7 +23,7 @@ def download(dataset: Dataset) -> tuple[dict[str, Split], dict[str, str]]:
 
 
 def main(parameters: Parameters) -> None:
-    """Write the data set. If no mirror can be reached, create the file that tells `make repro` so."""
+    """Write the data set. If no public mirror can be reached, create the file that tells `make repro` so."""
     paths.NO_MIRROR.unlink(missing_ok=True)
     try:
         splits, source = download(parameters.dataset)

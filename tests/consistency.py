@@ -7,6 +7,7 @@ before the pipeline.
 """
 
 import hashlib
+import re
 from functools import reduce
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 
 from armdigits.core.parameters import load_parameters
 from armdigits.report.results import BEGIN, END, table
+from tests.helpers import PARAMETERS as PARAMETERS_OF_THE_TESTS
 from tests.helpers import ROOT
 
 LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
@@ -44,3 +46,10 @@ def test_the_lock_names_the_committed_metrics():
     for path in sorted((ROOT / "metrics").glob("*.[jc]s*")):
         name = str(path.relative_to(ROOT))
         assert committed[name] == hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(), f"{name}; {AGAIN}"
+
+
+def test_the_parameters_of_the_tests_have_the_keys_and_the_comments_of_params_yaml():
+    def skeleton(path):
+        return [re.sub(r": [^#]*", ": ", line).rstrip() for line in path.read_text().splitlines()[1:]]
+
+    assert skeleton(PARAMETERS_OF_THE_TESTS) == skeleton(ROOT / "params.yaml")

@@ -14,8 +14,9 @@ from armdigits.core import paths, stage
 from armdigits.data.dataset import Split, write_dataset
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("armdigits", "stages", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore")
-SMALL = {  # values of params.yaml that make a pipeline on the embedded digits quick
+PARAMETERS = ROOT / "tests" / "params.yaml"  # their own: what a user changes in params.yaml fails no test
+SOURCES = ("armdigits", "stages", "dvc.yaml", ".dvcignore", ".gitignore")
+SMALL = {  # values that make a pipeline on the embedded digits quick
     "dataset.name": "digits",
     "dataset.validation": "200",
     "teach.epochs": "2",
@@ -55,6 +56,7 @@ def copy_project(target: Path) -> Path:
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target / name)
+    shutil.copy(PARAMETERS, target / paths.PARAMETERS)
     for folder in ("data", "models", "metrics"):
         (target / folder).mkdir()
         shutil.copy(ROOT / folder / ".gitignore", target / folder / ".gitignore")

@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from armdigits.cli import VERBS
-from tests.helpers import ROOT
+from tests.helpers import PARAMETERS, ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text()
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-PARAMETERS = yaml.safe_load((ROOT / "params.yaml").read_text())
+KEYS = yaml.safe_load(PARAMETERS.read_text())
 MAKE_VERBS = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SUFFIXES = {".py", ".md", ".json", ".csv", ".yaml", ".yml", ".toml", ".txt", ".lock", ".png", ".pte", ".safetensors"}
 # What commands write that are no stages.
@@ -163,8 +163,8 @@ def test_every_parameter_exists(page):
     text = page.read_text()
     keys = [key for code in spans(text) for key in re.findall(r"^(\w+\.\w+)(?:$|:|=)", code) if not is_path(key)]
     keys += [key for command in commands(text) for key in re.findall(r"(?:-S|experiment) (\w+\.\w+)=", command)]
-    for section, name in (key.split(".") for key in keys if key.split(".")[0] in PARAMETERS):
-        assert name in PARAMETERS[section], f"{section}.{name}"
+    for section, name in (key.split(".") for key in keys if key.split(".")[0] in KEYS):
+        assert name in KEYS[section], f"{section}.{name}"
 
 
 @each_page

@@ -18,9 +18,9 @@ from armdigits.data import sources
 from armdigits.data.dataset import Split, read_split, write_dataset
 from armdigits.models.checkpoint import read_checkpoint, write_checkpoint
 from armdigits.models.mlp import NeuralNetwork
-from tests.helpers import ROOT, some_images, write_some_data
+from tests.helpers import PARAMETERS, some_images, write_some_data
 
-COMMITTED = load_parameters(ROOT / paths.PARAMETERS).model_dump()
+COMMITTED = load_parameters(PARAMETERS).model_dump()
 KEYS = [(section, key) for section, values in COMMITTED.items() for key in values]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 VALUES = st.recursive(

@@ -25,17 +25,29 @@ def test_the_pipeline_runs_on_arm_and_on_x86():
     assert JOBS["pipeline"]["strategy"]["matrix"]["runner"] == ["ubuntu-24.04-arm", "ubuntu-24.04"]
 
 
+def test_the_tests_run_on_the_oldest_and_on_the_newest_python_on_arm_and_on_x86():
+    versions = {step["with"]["python-version"] for name in ("pipeline", "newest") for step in setups(name)}
+    assert versions == {"3.11", "3.13"}
+    assert JOBS["newest"]["strategy"]["matrix"] == JOBS["pipeline"]["strategy"]["matrix"]
+
+
+def setups(job: str) -> list[dict]:
+    return [step for step in JOBS[job]["steps"] if "setup-python" in step.get("uses", "")]
+
+
 @pytest.mark.parametrize("action", [step["uses"] for step in STEPS if "uses" in step])
 def test_every_action_is_pinned_to_a_commit(action):
     assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action)
 
 
 @pytest.mark.parametrize("command", [step["run"] for step in STEPS if "run" in step])
-def test_every_command_is_a_verb_of_make_or_armdigits(command):
+def test_every_command_is_a_verb_of_make_or_armdigits_or_a_check_of_ours(command):
     """No logic in YAML: each step is one line, which runs anywhere."""
     if command.startswith("make "):
         words = [word for word in command.split(">>")[0].split()[1:] if not word.startswith("-")]
         assert all(re.search(rf"^{word}:", MAKEFILE, re.MULTILINE) for word in words)
+    elif ".py" in command:
+        assert (ROOT / command.split()[-1]).exists()
     else:
         assert re.match(r"(?:\.venv/bin/|python3 -m )armdigits (\w+)", command)[1] in VERBS
 

@@ -6,6 +6,8 @@ import os
 import tempfile
 import zlib
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import requests
@@ -50,7 +52,7 @@ DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a82
 
 
 class NoMirror(Failure):
-    """No mirror could deliver a file."""
+    """No public mirror could deliver a file, and `DATA_MIRROR` names no other one."""
 
 
 def mnist(downloads: Path) -> tuple[Split, Split, dict[str, str]]:
@@ -63,10 +65,12 @@ def mnist(downloads: Path) -> tuple[Split, Split, dict[str, str]]:
         Training images, test images, and the MD5 of each published file.
 
     Raises:
-        NoMirror: no mirror could deliver a file.
-        BadInput: a mirror delivered a file, and its content is wrong.
+        NoMirror: no public mirror could deliver a file.
+        Failure: `DATA_MIRROR` could not deliver a file.
+        BadInput: `DATA_MIRROR` is wrong, or a mirror delivered a file whose content is wrong.
     """
     published = dict(torchvision_mnist.MNIST.resources)  # file name -> MD5
+    check_mirror(list(published))
     for name, md5 in published.items():
         fetch(name, md5, downloads)
     train_images, train_labels, test_images, test_labels = (read_array(downloads / name) for name in published)
@@ -112,17 +116,43 @@ def split_off(split: Split, count: int, seed: int) -> tuple[Split, Split]:
 
 
 def mirrors() -> list[str]:
-    """Folders and base URLs in the order in which they are tried: `DATA_MIRROR`, then torchvision's https mirrors."""
+    """Folders and base URLs in the order in which they are tried: `DATA_MIRROR`, or torchvision's https mirrors."""
     preferred = os.environ.get("DATA_MIRROR")
-    public = [url for url in torchvision_mnist.MNIST.mirrors if url.startswith("https://")]
-    return [preferred, *public] if preferred else public
+    return [preferred] if preferred else [url for url in torchvision_mnist.MNIST.mirrors if url.startswith("https://")]
+
+
+def check_mirror(names: list[str]) -> None:
+    """Check that `DATA_MIRROR`, where it is set, is a URL or a folder with these files.
+
+    Raises:
+        BadInput: it is not; there is no other mirror then, as its user wants this one.
+    """
+    mirror = os.environ.get("DATA_MIRROR", "")
+    if not mirror or _is_http(mirror):
+        return
+    if "://" in mirror and not mirror.startswith("file://"):
+        raise BadInput(f"DATA_MIRROR: expected a folder, file://, http:// or https://, got {mirror}")
+    folder = _local(mirror)
+    if not folder.is_dir():
+        raise BadInput(f"DATA_MIRROR: {folder}: no such folder")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise BadInput(f"DATA_MIRROR: {folder}: has no {', '.join(missing)}")
+
+
+def _is_http(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def _local(source: str) -> Path:
+    """The path that a file URL names, or the path itself."""
+    return Path(url2pathname(urlsplit(source).path) if source.startswith("file://") else source)
 
 
 def fetch(name: str, md5: str, folder: Path) -> None:
     """Put the file `name` into `folder`, from the first mirror that delivers content with this MD5.
 
     Raises:
-        NoMirror, BadInput: as `mnist`; one line for each mirror.
+        NoMirror, Failure, BadInput: as `mnist`; one line for each mirror.
     """
     target = folder / name
     if target.is_file() and _md5(target.read_bytes()) == md5:
@@ -143,6 +173,8 @@ def fetch(name: str, md5: str, folder: Path) -> None:
         failures.append(f"{mirror}: {name}: expected MD5 {md5}, found {found} ({_kind(content)})")
     if wrong_content:
         raise BadInput(*failures, f"{name}: no mirror has the published file")
+    if os.environ.get("DATA_MIRROR"):
+        raise Failure(*failures, "MNIST could not be read from DATA_MIRROR; correct or unset it")
     raise NoMirror(
         *failures,
         "MNIST could not be downloaded. Set DATA_MIRROR to a folder or base URL with the four .gz files, "
@@ -152,8 +184,8 @@ def fetch(name: str, md5: str, folder: Path) -> None:
 
 def _read(source: str, attempts: int = ATTEMPTS) -> bytes:
     """The content of a file or URL. Transient errors are retried, in the middle of a download too."""
-    if not source.startswith(("http://", "https://")):
-        return Path(source).read_bytes()
+    if not _is_http(source):
+        return _local(source).read_bytes()
     try:
         return _download(source)
     except requests.RequestException as error:

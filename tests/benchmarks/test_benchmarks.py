@@ -4,7 +4,6 @@ import json
 import os
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from benchmarks import ablation, projection, resume, scaling, training
 from benchmarks.data import noise
-from tests.helpers import ROOT, run, set_parameters
+from tests.helpers import PARAMETERS, ROOT, run, set_parameters
 
 FEW_STEPS = """
 from benchmarks import scaling
@@ -27,9 +26,8 @@ def test_noise_has_the_shape_of_digits_and_every_label():
     assert data.labels.tolist() == list(range(10)) * 2
 
 
-def test_each_row_of_the_ablation_makes_one_change_and_the_last_is_params_yaml(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    final = load_parameters(Path("params.yaml"))
+def test_each_row_of_the_ablation_makes_one_change_and_the_last_is_params_yaml():
+    final = load_parameters(PARAMETERS)
     titles, recipes = zip(*ablation.recipes(final), strict=True)
     assert titles[0] == "tutorial's recipe"
     assert recipes[-1] == final

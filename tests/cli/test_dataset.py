@@ -4,11 +4,11 @@ from armdigits.cli import main
 from armdigits.cli.dataset import select
 from armdigits.core import paths
 from armdigits.core.parameters import load_parameters
-from tests.helpers import ROOT
+from tests.helpers import PARAMETERS
 
 
 def test_selecting_a_data_set_changes_its_values_and_keeps_the_comments(folder):
-    original = (ROOT / "params.yaml").read_text()
+    original = PARAMETERS.read_text()
     (folder / "params.yaml").write_text(original)
     select("mnist")
     mnist = (folder / "params.yaml").read_text()
@@ -22,7 +22,7 @@ def test_selecting_a_data_set_changes_its_values_and_keeps_the_comments(folder):
 
 
 def test_the_command_prints_the_changes_or_that_there_are_none(folder, capsys):
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(PARAMETERS.read_text())
     main(["dataset", "mnist"])
     capsys.readouterr()
     main(["dataset", "digits"])

@@ -7,13 +7,13 @@ import pytest
 
 from armdigits.cli import dvc, main, reproduce
 from armdigits.core import paths
-from tests.helpers import ROOT, copy_project, run, set_parameters
+from tests.helpers import PARAMETERS, copy_project, run, set_parameters
 
 
 @pytest.fixture
 def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with params.yaml set to MNIST; the results table is one word."""
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(PARAMETERS.read_text())
     main(["dataset", "mnist"])
     monkeypatch.setattr(reproduce, "table", lambda: "table\n")
     return folder
@@ -54,9 +54,9 @@ def test_any_other_failure_returns_dvcs_exit_code(project, monkeypatch, capsys):
 def test_a_machine_that_reaches_no_mirror_gets_the_results_of_the_digits(ran):
     set_parameters(ran, {"dataset.name": "mnist"})
     command = [sys.executable, "-m", "armdigits", "reproduce"]
-    done = run(ran, *command, DATA_MIRROR="gone", HTTPS_PROXY="http://127.0.0.1:1")
+    done = run(ran, *command, DATA_MIRROR="", HTTPS_PROXY="http://127.0.0.1:1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "download: gone: No such file or directory" in done.stderr
+    assert "Connection refused" in done.stderr
     assert "dataset.name: mnist -> digits" in done.stdout
     assert "digits, 360 test images" in done.stdout
     assert "name: digits" in (ran / "params.yaml").read_text()

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from armdigits.cli.tutorial import RECIPE, table
 from armdigits.core import files, paths
 from armdigits.core.parameters import load_parameters
-from tests.helpers import ROOT, run, set_parameters
+from tests.helpers import PARAMETERS, run, set_parameters
 
 
 def figures(**sides: float) -> dict:
@@ -38,7 +38,7 @@ def test_a_figure_that_is_missing_is_a_dash():
 
 def test_the_recipe_is_the_tutorials_and_valid(folder):
     """Adam at 0.001, dropout of 0.2, nothing else; the parameters' reader accepts it."""
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    content = YAML(typ="safe", pure=True).load(PARAMETERS.read_text())
     for key, text in RECIPE.items():
         section, name = key.split(".")
         assert name in content[section], key

@@ -4,13 +4,13 @@ import pytest
 
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Parameters, load_parameters
-from tests.helpers import ROOT, set_parameters
+from tests.helpers import PARAMETERS, set_parameters
 
 
 @pytest.fixture
 def project(folder: Path) -> Path:
-    """A folder with the committed params.yaml, which is the current one."""
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    """A folder with valid parameters, which is the current one."""
+    (folder / "params.yaml").write_text(PARAMETERS.read_text())
     return folder
 
 
@@ -23,7 +23,7 @@ def errors(project: Path, **values: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def test_the_committed_file_is_valid(project: Path) -> None:
+def test_a_valid_file_is_read(project: Path) -> None:
     assert isinstance(load_parameters(Path("params.yaml")), Parameters)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from armdigits.core.errors import BadInput
+from armdigits.core.errors import BadInput, Failure
 from armdigits.data import sources
 from tests.helpers import some_images
 
@@ -88,14 +88,13 @@ class Mirror(NamedTuple):
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    """A mirror on loopback, the only one that can be reached."""
+    """A mirror on loopback, which DATA_MIRROR names."""
     mirror = Mirror(tmp_path / "mirror", {})
     mirror.folder.mkdir()
     handler = partial(Handler, directory=str(mirror.folder), faults=mirror.faults)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
         threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         monkeypatch.setenv("DATA_MIRROR", f"http://127.0.0.1:{http.server_port}")
-        monkeypatch.setattr("armdigits.data.sources.torchvision_mnist.MNIST.mirrors", ["https://127.0.0.1:1/"])
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         yield mirror
         http.shutdown()
@@ -124,23 +123,68 @@ def test_a_download_that_fails_twice_is_tried_a_third_time(mirror: Mirror, tmp_p
 
 def test_a_file_that_a_mirror_does_not_have_is_requested_once(mirror: Mirror, tmp_path: Path) -> None:
     mirror.faults[f"/{NAMES[3]}"] = ("gone", 99)
-    with pytest.raises(sources.NoMirror, match="404"):
+    with pytest.raises(Failure, match="404"):
         fetch(tmp_path, b"")
     assert mirror.faults[f"/{NAMES[3]}"] == ("gone", 98)
 
 
-def test_when_all_mirrors_fail_each_is_named_with_its_reason_and_what_to_do(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_mirror_of_the_user_that_fails_is_named_with_its_reason_and_no_other_is_asked(
+    mirror: Mirror, tmp_path: Path
+) -> None:
     content = put_small(mirror.folder)
     mirror.faults[f"/{NAMES[3]}"] = ("busy", 99)
-    with pytest.raises(sources.NoMirror) as caught:
+    with pytest.raises(Failure) as caught:
         fetch(tmp_path, content)
+    assert not isinstance(caught.value, sources.NoMirror), "so that make repro does not fall back to the digits"
+    reason, advice = str(caught.value).splitlines()
+    assert reason.startswith("http://127.0.0.1:")
+    assert "503" in reason
+    assert advice == "MNIST could not be read from DATA_MIRROR; correct or unset it"
+    assert not list((tmp_path / "downloads").glob("*"))
+
+
+def test_when_all_public_mirrors_fail_each_is_named_with_its_reason_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_MIRROR", "")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    addresses = ["http://127.0.0.1:1/", "https://127.0.0.1:1/", "https://127.0.0.1:2/"]
+    monkeypatch.setattr("armdigits.data.sources.torchvision_mnist.MNIST.mirrors", addresses)
+    with pytest.raises(sources.NoMirror) as caught:
+        fetch(tmp_path, b"")
     first, second, advice = str(caught.value).splitlines()
-    assert first.startswith("http://127.0.0.1:")
-    assert "503" in first
-    assert second == "https://127.0.0.1:1/: Connection refused"
+    assert first == "https://127.0.0.1:1/: Connection refused"
+    assert second == "https://127.0.0.1:2/: Connection refused"
     assert "Set DATA_MIRROR" in advice
     assert "make digits" in advice
-    assert not list((tmp_path / "downloads").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("mirror", "line"),
+    [
+        ("gone", "DATA_MIRROR: gone: no such folder"),
+        ("file:///gone/%C3%BC%20x", "DATA_MIRROR: /gone/ü x: no such folder"),
+        (".", f"DATA_MIRROR: .: has no {', '.join(NAMES)}"),
+        ("ftp://host/mnist", "DATA_MIRROR: expected a folder, file://, http:// or https://, got ftp://host/mnist"),
+        ("htps://host/mnist", "DATA_MIRROR: expected a folder, file://, http:// or https://, got htps://host/mnist"),
+    ],
+)
+def test_a_data_mirror_that_is_wrong_is_refused_in_one_line_before_anything_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, mirror: str, line: str
+) -> None:
+    monkeypatch.setenv("DATA_MIRROR", mirror)
+    with pytest.raises(BadInput) as caught:
+        sources.mnist(folder / "downloads")
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("url", [False, True], ids=["path", "file URL"])
+def test_a_file_is_read_from_a_folder_with_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: bool) -> None:
+    folder = tmp_path / "it's ü 100%"
+    folder.mkdir()
+    content = put_small(folder)
+    monkeypatch.setenv("DATA_MIRROR", folder.as_uri() if url else str(folder))
+    assert fetch(tmp_path, content) == content
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from armdigits.models.checkpoint import (
     write_tensors,
 )
 from armdigits.models.mlp import NeuralNetwork
-from tests.helpers import ROOT, some_images, write_some_data
+from tests.helpers import PARAMETERS, some_images, write_some_data
 
 AGAIN = "run: dvc repro --force train"
 
@@ -91,7 +91,7 @@ def test_a_checkpoint_trained_on_other_data_is_refused(model: NeuralNetwork) -> 
 
 
 def test_a_checkpoint_trained_with_other_settings_is_refused(model: NeuralNetwork) -> None:
-    settings = load_parameters(ROOT / paths.PARAMETERS).train
+    settings = load_parameters(PARAMETERS).train
     write_checkpoint(paths.MODEL, model, settings)
     read_checkpoint(paths.MODEL, settings)
     with pytest.raises(BadInput, match="trained with different settings than those under train in params.yaml"):

@@ -13,7 +13,7 @@ from armdigits.models.checkpoint import write_checkpoint
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.report import charts
 from armdigits.report.figures import digits_grid
-from tests.helpers import ROOT, some_images, write_some_data
+from tests.helpers import PARAMETERS, some_images, write_some_data
 
 DRAWN: dict[str, str] = {}  # the charts of this process
 VARIANTS = {"eager": 36.0, "fp32": 10.5, "int8": 6.75, "int8_checked": 12.0, "empty_call": 4.0}
@@ -84,7 +84,7 @@ def small_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder with a run's outputs: 30 test images of noise, a model without training, made-up figures."""
     for name in ("curves", "confusion_matrix", "percentiles", "intervals", "bars"):
         monkeypatch.setattr(charts, name, draw_once(name))
-    shutil.copy(ROOT / paths.PARAMETERS, paths.PARAMETERS)
+    shutil.copy(PARAMETERS, paths.PARAMETERS)
     write_some_data()
     torch.manual_seed(0)
     write_checkpoint(paths.MODEL, NeuralNetwork())

@@ -6,7 +6,7 @@ from armdigits.models.scoring import logits_of
 from armdigits.models.teacher import Teacher
 from armdigits.training.augmentation import augment
 from stages.teach import teacher_logits
-from tests.helpers import ROOT, some_images
+from tests.helpers import PARAMETERS, some_images
 from tests.training.test_loop import MILD, OFF
 
 
@@ -14,7 +14,7 @@ def logits_of_20_images(ranges: Augmentation, views: int) -> tuple[Teacher, Tens
     """A teacher with random weights, and its logits."""
     torch.manual_seed(5)
     teacher = Teacher()
-    recipe = load_parameters(ROOT / "params.yaml").teach.model_copy(update={"views": views, "seed": 3})
+    recipe = load_parameters(PARAMETERS).teach.model_copy(update={"views": views, "seed": 3})
     return teacher, teacher_logits(teacher, some_images(20), ranges, recipe)
 
 

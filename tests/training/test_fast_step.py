@@ -18,7 +18,7 @@ TEACHER = 3 * torch.randn(33, 10, generator=torch.Generator().manual_seed(5))
 DISTILLATION = Distillation(TEACHER, weight=0.9, temperature=3.0)
 REMEDY = (
     "fast_step.py differs from the plain step: bring FastStep._gradient_at_logits in line with loss.py and FlatAdam "
-    "with the optimizer in step.py, or delete fast_step.py and use PlainStep in loop.py (until then the plain step trains)"
+    "with the optimizer in step.py, or delete fast_step.py and use PlainStep in loop.py (until then, training does)"
 )
 
 

@@ -1,0 +1,74 @@
+"""Check that each pin in constraints.txt has a wheel for every Python and platform that the project names.
+
+    python .ci/check_pins.py           with the pip of this Python, 26 or newer; it needs the network, and minutes
+
+Prints a line for each Python and platform, with the packages that have no wheel. Fails when one of them is not among
+those that are known to do without (KNOWN). Nothing is installed; only descriptions are downloaded.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PINS = Path(__file__).parent.parent / "constraints.txt"
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+PLATFORMS = {
+    "Linux x86-64": [f"manylinux_2_{minor}_x86_64" for minor in range(5, 29)] + ["manylinux2014_x86_64"],
+    "Linux aarch64": [f"manylinux_2_{minor}_aarch64" for minor in range(17, 29)] + ["manylinux2014_aarch64"],
+    "macOS arm64": [f"macosx_{major}_0_{kind}" for major in range(11, 15) for kind in ("arm64", "universal2")],
+}
+KNOWN = {
+    "antlr4-python3-runtime",  # pure Python, which pip builds from its source archive
+    "coremltools",  # has no wheel for some; pip builds it without its compiled part, and nothing here imports it
+    "openvino",  # for `make peers` only: its wheels for aarch64 ask for glibc 2.31, all others for 2.28 at most
+}
+CUDA = re.compile("nvidia-|cuda-|triton$")  # of torch on Linux, where it does not come from the index of CPU builds
+MISSING = re.compile(r"No matching distribution found for ([\w.-]+)==")
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Name -> version of each pin in a constraints file."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return dict(line.split("==") for line in lines if line)
+
+
+def without_wheel(wanted: dict[str, str], python: str, tags: list[str]) -> list[str]:
+    """The packages of `wanted` that have no wheel for this Python and these platform tags.
+
+    pip stops at the first one, so it is asked again without it.
+    """
+    missing: list[str] = []
+    options = [part for tag in tags for part in ("--platform", tag)]
+    while True:
+        names = [f"{name}=={version}" for name, version in wanted.items() if name not in missing]
+        command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps", "--ignore-installed"]
+        command += ["--only-binary=:all:", "--python-version", python, *options, "--target", "unused", *names]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return missing
+        found = MISSING.search(done.stderr)
+        if not found or found[1] in missing:
+            sys.exit(f"check_pins: pip: {done.stderr.strip()}")
+        missing.append(found[1])
+
+
+def main() -> None:
+    """Check every Python on every platform; exit code 1 when a package is missing."""
+    failed = False
+    for platform, tags in PLATFORMS.items():
+        wanted = {name: pin for name, pin in pins(PINS).items() if "Linux" in platform or not CUDA.match(name)}
+        for python in PYTHONS:
+            missing = without_wheel(wanted, python, tags)
+            unknown = set(missing) - KNOWN
+            failed |= bool(unknown)
+            print(
+                f"{platform}, Python {python}: {len(wanted) - len(missing)} wheels; "
+                f"no wheel: {', '.join(missing) or 'none'}{' FAILED' if unknown else ''}",
+                flush=True,
+            )
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
