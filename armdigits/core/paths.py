@@ -41,6 +41,14 @@ QUANTIZE_DETAILS = Path("metrics/quantize-details.json")
 DISAGREEMENTS = Path("metrics/disagreements.csv")
 DISAGREEMENTS_FIGURE = Path("metrics/disagreements.png")
 
+# export
+C_HEADER = Path("models/c/digits.h")
+C_SOURCE = Path("models/c/digits.c")
+C_EXAMPLE = Path("models/c/example.c")
+C_PROJECT = Path("models/c/CMakeLists.txt")
+EXPORT_METRICS = Path("metrics/export.json")
+EXPORT_DETAILS = Path("metrics/export-details.json")
+
 # describe
 MODEL_CARD = Path("models/README.md")
 
