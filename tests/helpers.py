@@ -94,7 +94,7 @@ def run_stage_here(name: str) -> int:
 def results(project: Path) -> dict[Path, bytes]:
     """What lies in the folders in which the stages write: the bytes by the path."""
     folders = (project / name for name in ("data", "models", "metrics"))
-    return {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
 def some_images(count: int, seed: int = 0) -> Split:

@@ -15,7 +15,7 @@ from pathlib import Path
 from armdigits.core.errors import Failure
 
 ENTRY = "digits_logits"
-OPTIMISE = ("-std=c99", "-O3")
+OPTIMISE = ("-std=c99", "-O3")  # a target's flags can replace it: loops that are unrolled take much of a small flash
 BARE = ("-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-g0")
 LONGEST = 300  # seconds for one call of the compiler; the first one for a target compiles its support library
 
@@ -57,7 +57,7 @@ TARGETS = {
         "Cortex-M4 with FPU", "cortex-m4", _elf("thumb-freestanding-eabihf", "cortex_m4+vfp4d16sp")
     ),
     "cortex_m0plus": Target(
-        "Cortex-M0+, floating point in software", "cortex-m0", _elf("thumb-freestanding-eabi", "cortex_m0plus")
+        "Cortex-M0+, floating point in software", "cortex-m0", _elf("thumb-freestanding-eabi", "cortex_m0plus", "-Os")
     ),
     "wasm32": Target(
         "WebAssembly with SIMD",
