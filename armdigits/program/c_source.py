@@ -114,8 +114,10 @@ def _layers(program: Contents) -> list[reference.Layer]:
     stack = 2 * (SIDE * SIDE + 2) + 4 * max(len(layer.weight) for layer in layers)
     stack += sum(len(layer.weight) for layer in hidden)
     if stack + SIDE * SIDE > STACK_BYTES or max(layer.weight.shape[1] for layer in layers) > SIDE * SIDE:
-        raise BadInput(f"C source: layers of {SIDE * SIDE}-{'-'.join(str(len(layer.weight)) for layer in layers)} "
-                       f"outputs need more than {STACK_BYTES} bytes of stack")
+        raise BadInput(
+            f"C source: layers of {SIDE * SIDE}-{'-'.join(str(len(layer.weight)) for layer in layers)} "
+            f"outputs need more than {STACK_BYTES} bytes of stack"
+        )
     return layers
 
 

@@ -53,9 +53,7 @@ TARGETS = {
         "cortex-a53",
         _elf("aarch64-freestanding-none", "cortex_a53", "-nostdlib"),
     ),
-    "cortex_m4": Target(
-        "Cortex-M4 with FPU", "cortex-m4", _elf("thumb-freestanding-eabihf", "cortex_m4+vfp4d16sp")
-    ),
+    "cortex_m4": Target("Cortex-M4 with FPU", "cortex-m4", _elf("thumb-freestanding-eabihf", "cortex_m4+vfp4d16sp")),
     "cortex_m0plus": Target(
         "Cortex-M0+, floating point in software", "cortex-m0", _elf("thumb-freestanding-eabi", "cortex_m0plus", "-Os")
     ),
@@ -89,13 +87,18 @@ def write(source: Mapping[str, str], folder: Path) -> None:
         (folder / name).write_text(text)
 
 
+def installed() -> bool:
+    """Whether there is a compiler."""
+    return importlib.util.find_spec("ziglang") is not None
+
+
 def compile_files(files: Sequence[Path], output: Path, flags: Sequence[str]) -> None:
     """Call the compiler.
 
     Raises:
         Failure: there is no compiler, or it fails; one line.
     """
-    if not importlib.util.find_spec("ziglang"):
+    if not installed():
         raise Failure("ziglang: no compiler, as the package is not installed; run: pip install ziglang")
     command = [sys.executable, "-m", "ziglang", "cc", *flags, *map(str, files), "-o", str(output)]
     try:

@@ -57,8 +57,16 @@ def expected(program: Contents, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("options", [OPTIONS[0], FUSED, *(pytest.param(o, marks=pytest.mark.slow) for o in OPTIONS[1:-2]),
-                                     pytest.param(OPTIONS[-1], marks=pytest.mark.slow)], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    [
+        OPTIONS[0],
+        FUSED,
+        *(pytest.param(o, marks=pytest.mark.slow) for o in OPTIONS[1:-2]),
+        pytest.param(OPTIONS[-1], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
 @pytest.mark.parametrize("program", [NETWORK, halves(200)], ids=["network", "halves"])
 def test_both_entries_equal_the_reference_to_the_bit(
     tmp_path: Path, compiler: str, options: list[str], program: Contents
@@ -92,9 +100,7 @@ def test_pixels_that_calibration_has_not_seen_are_clamped(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("option", "message"), [("-ffast-math", "without -ffast-math"), ("-DFLT_EVAL_METHOD=2", "computed as float")]
 )
-def test_arithmetic_that_rounds_otherwise_is_an_error_at_compile_time(
-    written: Path, option: str, message: str
-) -> None:
+def test_arithmetic_that_rounds_otherwise_is_an_error_at_compile_time(written: Path, option: str, message: str) -> None:
     define = "-D__FAST_MATH__" if option == "-ffast-math" else "-D__FLT_EVAL_METHOD__=2"
     command = [*COMPILERS["zig"], "-w", define, "-c", "digits.c", "-o", "digits.o"]
     done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
