@@ -9,6 +9,7 @@ import ctypes
 import importlib.util
 import struct
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,8 @@ def _run_elf(machine: str, content: bytes, images: NDArray[np.uint8], outputs: i
 
 def _engine(machine: str) -> tuple[Any, list[int], int]:
     """The emulator, its registers for two arguments, the stack and the return address, and 1 for Thumb code."""
-    import unicorn
-    from unicorn import arm64_const, arm_const, x86_const
-
+    unicorn: Any = import_module("unicorn")  # its types are incomplete
+    arm_const, arm64_const, x86_const = (import_module(f"unicorn.{name}_const") for name in ("arm", "arm64", "x86"))
     if machine == "x86_64":
         engine = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
         return engine, [getattr(x86_const, f"UC_X86_REG_{name}") for name in ("RDI", "RSI", "RSP")], 0

@@ -8,10 +8,12 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from armdigits.core.errors import BadInput
 from armdigits.program import reference
@@ -78,11 +80,12 @@ def sources(program: Contents, about: About) -> dict[str, str]:
     }
 
 
-def input_levels(first: reference.Layer) -> np.ndarray[Any, np.dtype[np.int64]]:
+def input_levels(first: reference.Layer) -> NDArray[np.int64]:
     """The input of the first layer, above its zero point, for each value of a pixel: int64 [256]."""
     pixels = np.arange(256, dtype=np.float32) / np.float32(255)
     scaled = np.clip(pixels * (np.float32(1) / first.input.scale), np.float32(0), np.float32(255))
-    return np.rint(scaled).astype(np.int64)
+    levels: NDArray[np.int64] = np.rint(scaled).astype(np.int64)
+    return levels
 
 
 def _layers(program: Contents) -> list[reference.Layer]:
@@ -108,7 +111,7 @@ def _layers(program: Contents) -> list[reference.Layer]:
             raise BadInput(f"{name}: expected finite scales above 0")
     if layers[0].weight.shape[1] != SIDE * SIDE:
         raise BadInput(f"C source: expected {SIDE * SIDE} inputs, found {layers[0].weight.shape[1]}")
-    for before, after in zip(layers[:-1], layers[1:], strict=True):
+    for before, after in pairwise(layers):
         if before.output != after.input or len(before.weight) != after.weight.shape[1]:
             raise BadInput("C source: expected each layer to take the output of the one before it")
     stack = 2 * (SIDE * SIDE + 2) + 4 * max(len(layer.weight) for layer in layers)

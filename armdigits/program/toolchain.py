@@ -4,6 +4,7 @@ The package holds clang, linkers and the headers of all targets, so no other com
 compiles with the same one (https://ziglang.org, `zig cc`).
 """
 
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -90,6 +91,11 @@ def write(source: Mapping[str, str], folder: Path) -> None:
 def installed() -> bool:
     """Whether there is a compiler."""
     return importlib.util.find_spec("ziglang") is not None
+
+
+def version() -> str:
+    """The version of the compiler's package; empty where there is none."""
+    return importlib.metadata.version("ziglang") if installed() else ""
 
 
 def compile_files(files: Sequence[Path], output: Path, flags: Sequence[str]) -> None:

@@ -1,5 +1,7 @@
 """Small int8 programs without ExecuTorch: the contents that a file of theirs would have."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from armdigits.program.contents import Activation, Constant, Contents, Linear
@@ -16,7 +18,7 @@ def network(*sizes: int, seed: int = 0, pixel: Activation = PIXEL) -> Contents:
     """Layers of random weights, with activations that use most of their range."""
     random = np.random.default_rng(seed)
     linears, before = [], pixel
-    for position, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for position, (inputs, outputs) in enumerate(pairwise(sizes)):
         relu = position < len(sizes) - 2
         weight = Constant(
             random.integers(-127, 128, (outputs, inputs)).astype(np.int8),

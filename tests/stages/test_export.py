@@ -83,7 +83,7 @@ def test_a_logit_that_differs_fails_the_stage_which_writes_nothing(
 def test_a_target_without_its_emulator_is_left_out_and_named(
     fast: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(emulate, "missing", lambda machine: "wasmtime")
+    monkeypatch.setattr(emulate, "missing", lambda _: "wasmtime")
     assert run_stage_here("export") == 0
     assert "wasm32: left out, as the package wasmtime is not installed" in capsys.readouterr().out
     assert json.loads(paths.EXPORT_DETAILS.read_text())["left_out"] == {"wasm32": "wasmtime"}
