@@ -57,7 +57,8 @@ class CProgram:
         library = self._library
         call = library.digits_batch_float if float_pixels else library.digits_batch
 
-        def forward(images: "Tensor") -> "Tensor":
+        # cffi unloads a library that nothing refers to, with the code that `call` points to.
+        def forward(images: "Tensor", _library: Any = library) -> "Tensor":
             count = images.shape[0]
             logits = empty((count, CLASSES))
             call(images.data_ptr(), count, logits.data_ptr())

@@ -1,5 +1,6 @@
 """The C source called from Python."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,12 @@ def test_arrays_and_tensors_of_both_types_give_the_int8_programs_logits(program:
         program.on_tensors(float_pixels=False)(images),
     ):
         assert torch.equal(logits, expected)
+
+
+def test_a_function_keeps_its_library_loaded(ran: Path) -> None:
+    forward = read_c_program().on_tensors()
+    gc.collect()
+    assert forward(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
 
 
 @pytest.mark.parametrize(
