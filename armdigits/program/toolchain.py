@@ -17,7 +17,7 @@ from armdigits.core.errors import Failure
 
 ENTRY = "digits_logits"
 OPTIMISE = ("-std=c99", "-O3")  # a target's flags can replace it: loops that are unrolled take much of a small flash
-BARE = ("-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-g0")
+BARE = ("-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fomit-frame-pointer", "-g0")
 LONGEST = 300  # seconds for one call of the compiler; the first one for a target compiles its support library
 
 
