@@ -1,9 +1,10 @@
-"""Time the model in eager mode, the fp32 program and the int8 program on this machine.
+"""Time the model in eager mode, the fp32 program, the int8 program and its C source on this machine.
 
     dvc repro benchmark
     python -m stages.benchmark
 
-Reads the checkpoint, the programs and the test images; writes the metrics and a figure of the latency distributions.
+Reads the checkpoint, the programs, the C source and the test images; writes the metrics and a figure of the latency
+distributions.
 
 Fails when the int8 program takes more than benchmark.max_ratio of the fp32 program's time at batch 1, unless the
 timings are too noisy to tell.
@@ -23,35 +24,50 @@ from armdigits.data.dataset import read_provenance, read_split
 from armdigits.measure import host
 from armdigits.measure.timing import Nanoseconds, ratio, summarise, time_interleaved
 from armdigits.models.checkpoint import read_checkpoint
+from armdigits.program.c_runtime import read_c_program
 from armdigits.program.runtime import Program, load, read_content, read_program, use_threads
 from armdigits.report.figures import latency_curves
 
 Call = Callable[[Tensor], object]
 
 FEWEST_CALLS = 8  # per block
-MAIN_VARIANTS = ("eager", "fp32", "int8")  # in the metrics and the figure; the others are in the details only
+MAIN_VARIANTS = ("eager", "fp32", "int8", "c")  # in the metrics and the figure; the others are in the details only
 CONTROL = "int8 again"
 RATIOS = {
     "int8_over_fp32": ("int8", "fp32"),
     "int8_over_eager": ("int8", "eager"),
     "fp32_over_eager": ("fp32", "eager"),
+    "c_over_int8": ("c", "int8"),
+    "c_over_eager": ("c", "eager"),
+    "c_no_zeros_over_int8": ("c_no_zeros", "int8"),
     "int8_checked_over_eager": ("int8_checked", "eager"),
     "control": (CONTROL, "int8"),
 }
-MAIN_RATIOS = ("int8_over_eager", "int8_over_fp32", "fp32_over_eager", "control")
+MAIN_RATIOS = ("int8_over_eager", "int8_over_fp32", "fp32_over_eager", "c_over_int8", "c_over_eager", "control")
 
 
-def variants_of(model: nn.Module, fp32: Program, int8: Program, empty: bytes) -> dict[str, Call]:
+def variants_of(model: nn.Module, fp32: Program, int8: Program, c: Call, empty: bytes) -> dict[str, Call]:
     """The calls to time, by name.
 
     `fp32` and `int8` skip the checks on their images, as eager mode does; `int8_checked` is the call with the checks of
-    `Program`, and `empty_call` the call of a program that computes nothing.
+    `Program`, and `empty_call` the call of a program that computes nothing. The C source skips zeros: `c_no_zeros` gets
+    as many images, all without a zero, which is its slowest case; the time of the others depends on no pixel.
     """
     empty_call, _ = load(empty)
+    filled: dict[int, Tensor] = {}
+
+    def c_no_zeros(images: Tensor) -> object:
+        count = images.shape[0]
+        if count not in filled:
+            filled[count] = torch.full_like(images, 0.3)
+        return c(filled[count])
+
     return {
         "eager": model,
         "fp32": fp32.forward,
         "int8": int8.forward,
+        "c": c,
+        "c_no_zeros": c_no_zeros,
         "int8_checked": int8,
         "empty_call": empty_call,
     }
@@ -128,7 +144,8 @@ def main(parameters: Parameters) -> None:
     use_threads(settings.threads)
     model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
     fp32, int8 = (read_program(path, weights_sha256) for path in (paths.FP32_PROGRAM, paths.INT8_PROGRAM))
-    variants = variants_of(model, fp32, int8, read_content(paths.EMPTY_PROGRAM, weights_sha256))
+    c = read_c_program().on_tensors()
+    variants = variants_of(model, fp32, int8, c, read_content(paths.EMPTY_PROGRAM, weights_sha256))
     pixels = read_split(paths.TEST_DATA).pixels()
     dataset = read_provenance()["name"]
 

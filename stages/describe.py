@@ -63,7 +63,26 @@ images = torch.zeros(1, 1, 28, 28)  # float32 [N, 1, 28, 28], from 0 (background
 probabilities = logits.softmax(1)
 ```
 
-## C++
+## C, without a runtime
+
+`c/digits.h` and `c/digits.c` are the int8 program in standard C: no library, no heap. All of {equal_logits:,} logits
+that were compared are equal to the int8 program's to the bit, on this machine and on these targets:
+
+{targets}
+
+```c
+#include "digits.h"
+
+int main(void) {{
+  static const uint8_t image[28 * 28] = {{0}}; /* from 0 (background) to 255 (ink), row by row */
+  return digits_predict(image);
+}}
+```
+
+Compile: `cc -O3 -Imodels/c main.c models/c/digits.c`. An example that reads a picture:
+`cmake -S models/c -B build && cmake --build build && ./build/digits 7.pgm`.
+
+## C++ with ExecuTorch
 
 ```cpp
 #include <executorch/extension/module/module.h>
@@ -100,6 +119,7 @@ def card(
     train: dict[str, Any],
     evaluate: dict[str, Any],
     quantize: dict[str, Any],
+    export: dict[str, Any],
     record: dict[str, Any],
     max_batch: int,
 ) -> str:
@@ -108,7 +128,7 @@ def card(
     Args:
         model: without dropout.
         provenance: the record of the data set.
-        train, evaluate, quantize: the metrics of these stages.
+        train, evaluate, quantize, export: the metrics of these stages.
         record: the record of the programs.
         max_batch: the largest batch that the programs accept.
     """
@@ -119,6 +139,12 @@ def card(
         rows="\n".join(rows),
         test_images=evaluate["test_images"],
         agreement=quantize["agreement"],
+        targets="\n".join(
+            f"- `{name}`: {figures['bytes']:,} bytes, {figures['instructions']:,} instructions an image"
+            for name, figures in export.items()
+            if isinstance(figures, dict)
+        ),
+        equal_logits=export["equal_logits"],
         weights=record["weights_sha256"],
         layers=layers_of(model),
         max_batch=max_batch,
@@ -138,6 +164,7 @@ def main(parameters: Parameters) -> None:
         read_json(paths.TRAIN_METRICS, "train"),
         read_json(paths.EVALUATE_METRICS, "evaluate"),
         read_json(paths.QUANTIZE_METRICS, "quantize"),
+        read_json(paths.EXPORT_METRICS, "export"),
         read_json(paths.PROGRAM_RECORD, "quantize"),
         parameters.quantize.max_batch,
     )

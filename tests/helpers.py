@@ -96,7 +96,7 @@ def run_stage_here(name: str) -> int:
 def results(project: Path) -> dict[Path, bytes]:
     """The bytes of every file in the folders that the stages write, by path."""
     folders = (project / name for name in ("data", "models", "metrics"))
-    return {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
 def some_images(count: int, seed: int = 0) -> Split:

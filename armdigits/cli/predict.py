@@ -9,6 +9,7 @@ examples:
   armdigits predict --json *.png                 one JSON object per line, with all ten probabilities
   cat photo.jpg | armdigits predict -            a picture from standard input
   armdigits predict --program fp32 photo.jpg     the fp32 program instead of the int8 one
+  armdigits predict --program c photo.jpg        the int8 program in C: the same answer, without loading PyTorch
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 
-PROGRAMS = {"int8": paths.INT8_PROGRAM, "fp32": paths.FP32_PROGRAM}
+PROGRAMS = {"int8": paths.INT8_PROGRAM, "fp32": paths.FP32_PROGRAM, "c": paths.C_SOURCE}
 MAX_BYTES = 200_000_000  # of a picture file
 Reader = Callable[[bytes], list[float]]  # the bytes of a picture file -> the probability of each digit
 
@@ -55,7 +56,9 @@ def digit_reader(name: str) -> Reader:
     Raises:
         BadInput: the program is missing, or is not the one that `quantize` recorded.
     """
-    import torch  # takes seconds, and --help does not need it
+    if name == "c":
+        return _c_reader()
+    import torch  # takes seconds, and neither --help nor the C source needs it
 
     from armdigits.data.dataset import pixels_of
     from armdigits.data.preprocessing import mnist_image
@@ -67,6 +70,24 @@ def digit_reader(name: str) -> Reader:
     def read(content: bytes) -> list[float]:
         pixels = pixels_of(torch.from_numpy(mnist_image(content))[None])
         probabilities: list[float] = program(pixels).double().softmax(1)[0].tolist()
+        return probabilities
+
+    return read
+
+
+def _c_reader() -> Reader:
+    """`digit_reader` for the C source, without torch."""
+    import numpy as np
+
+    from armdigits.data.preprocessing import mnist_image
+    from armdigits.program.c_runtime import read_c_program
+
+    program = read_c_program()
+
+    def read(content: bytes) -> list[float]:
+        logits = program(mnist_image(content)[None])[0].astype(np.float64)
+        shares = np.exp(logits - logits.max())
+        probabilities: list[float] = (shares / shares.sum()).tolist()
         return probabilities
 
     return read

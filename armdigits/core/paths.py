@@ -41,6 +41,14 @@ QUANTIZE_DETAILS = Path("metrics/quantize-details.json")
 DISAGREEMENTS = Path("metrics/disagreements.csv")
 DISAGREEMENTS_FIGURE = Path("metrics/disagreements.png")
 
+# export
+C_HEADER = Path("models/c/digits.h")
+C_SOURCE = Path("models/c/digits.c")
+C_EXAMPLE = Path("models/c/example.c")
+C_PROJECT = Path("models/c/CMakeLists.txt")
+EXPORT_METRICS = Path("metrics/export.json")
+EXPORT_DETAILS = Path("metrics/export-details.json")
+
 # describe
 MODEL_CARD = Path("models/README.md")
 
@@ -49,9 +57,10 @@ BENCHMARK_METRICS = Path("metrics/benchmark.json")
 BENCHMARK_DETAILS = Path("metrics/benchmark-details.json")
 LATENCY = Path("metrics/latency.png")
 
-# Outside DVC and Git: verified downloads, locks, the snapshots of an interrupted training.
+# Outside DVC and Git: verified downloads, locks, the snapshots of an interrupted training, compiled libraries.
 DOWNLOADS = Path(".state/downloads")
 NO_MIRROR = Path(".state/no-mirror")
 LOCKS = Path(".state/locks")
 TEACH_SNAPSHOTS = Path(".state/teach")
 TRAIN_SNAPSHOTS = Path(".state/train")
+C_LIBRARIES = Path(".state/c")

@@ -29,7 +29,7 @@ PACKAGES = ("torch", "executorch", "torchao")
 
 def identify() -> dict[str, str | int]:
     """The machine and the software that decide timings. Equal from run to run on one machine; imports no torch."""
-    cpu, features = _mac() if platform.system() == "Darwin" else _linux(Path("/proc/cpuinfo").read_text())
+    cpu, features = processor()
     return {
         "cpu": cpu,
         "arch": platform.machine(),
@@ -39,6 +39,12 @@ def identify() -> dict[str, str | int]:
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def processor() -> tuple[str, frozenset[str]]:
+    """The name of the CPU, and all of its features."""
+    cpu, features = _mac() if platform.system() == "Darwin" else _linux(Path("/proc/cpuinfo").read_text())
+    return cpu, frozenset(features)
 
 
 def conditions() -> dict[str, str | float]:

@@ -151,3 +151,12 @@ def test_a_damaged_program_is_refused(pictures, capsys):
     assert ended.value.code == 2
     (line,) = own_lines(capsys.readouterr().err)
     assert line.startswith("predict: models/int8.pte: expected SHA-256 ")
+
+
+def test_the_c_source_gives_the_int8_programs_answers(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [str(pictures / f"{number}.png") for number in range(3)]
+    printed = []
+    for program in ("int8", "c"):
+        assert main(["predict", "--program", program, *names]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]

@@ -7,7 +7,7 @@ import pytest
 from armdigits.core import paths
 from armdigits.core.errors import GateFailed
 from armdigits.measure import host
-from stages.benchmark import MAIN_RATIOS, RATIOS, judge, main_figures, table
+from stages.benchmark import MAIN_RATIOS, MAIN_VARIANTS, RATIOS, judge, main_figures, table
 from tests.helpers import run_stage_here, set_parameters
 
 
@@ -21,8 +21,8 @@ def test_the_metrics_are_the_medians_and_ratios_of_the_details(pipeline: Path, d
     metrics = json.loads((pipeline / paths.BENCHMARK_METRICS).read_text())
     assert list(metrics) == ["batch_1", "batch_8"]
     for batch, figures in metrics.items():
-        assert set(figures) == {"eager", "fp32", "int8", *MAIN_RATIOS}
-        for variant in ("eager", "fp32", "int8"):
+        assert set(figures) == {*MAIN_VARIANTS, *MAIN_RATIOS}
+        for variant in MAIN_VARIANTS:
             assert figures[variant] == {"p50_us": details[batch][variant]["p50_us"]}
         for ratio in MAIN_RATIOS:
             assert figures[ratio] == {"ratio": details[batch][ratio]["ratio"]}
@@ -34,7 +34,7 @@ def test_the_details_have_the_machine_and_all_figures(details: dict[str, Any]) -
     assert details["host"].items() >= host.identify().items()
     assert {"kernel", "load", "threads"} <= set(details["host"])
     for batch in ("batch_1", "batch_8"):
-        for variant in ("eager", "fp32", "int8", "int8_checked", "empty_call"):
+        for variant in (*MAIN_VARIANTS, "c_no_zeros", "int8_checked", "empty_call"):
             keys = {"p50_us", "p90_us", "p99_us", "images_per_s", "calls", "p90_indicative", "p99_indicative"}
             assert set(details[batch][variant]) == keys
         for ratio in RATIOS:
@@ -60,10 +60,10 @@ def test_the_table_marks_percentiles_of_too_few_calls_and_noise() -> None:
 
 
 def test_the_main_figures_leave_out_all_but_medians_and_ratios() -> None:
-    variants = dict.fromkeys(("eager", "fp32", "int8", "int8_checked", "empty_call"), VARIANT)
+    variants = dict.fromkeys((*MAIN_VARIANTS, "c_no_zeros", "int8_checked", "empty_call"), VARIANT)
     figures = main_figures({**variants, **dict.fromkeys(RATIOS, RATIO), "noisy": False})
     medians, ratios = {"p50_us": 1}, {"ratio": 1}
-    assert figures == {"eager": medians, "fp32": medians, "int8": medians, **dict.fromkeys(MAIN_RATIOS, ratios)}
+    assert figures == {**dict.fromkeys(MAIN_VARIANTS, medians), **dict.fromkeys(MAIN_RATIOS, ratios)}
 
 
 def test_too_high_a_ratio_fails_after_everything_is_written_unless_noisy(

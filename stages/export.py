@@ -1,0 +1,113 @@
+"""Write the int8 program as C source, after it has been compiled for each target, run there and compared.
+
+    dvc repro export
+    python -m stages.export
+
+Reads the int8 program back and writes models/c/: digits.h, digits.c, an example and a CMake project. The logits must
+equal those of the int8 program to the bit: for all test images on this machine, and for the first of them on each
+target, under emulators, which also count instructions. Where an emulator is not installed, its targets are left out.
+
+Fails when a logit differs; then no C is written.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armdigits.core import paths, stage
+from armdigits.core.errors import GateFailed
+from armdigits.core.files import read_json, write_bytes, write_json
+from armdigits.core.parameters import Parameters
+from armdigits.data.dataset import read_provenance, read_split
+from armdigits.program import c_targets, reference
+from armdigits.program.c_source import STACK_BYTES, About, sources
+from armdigits.program.contents import read_back
+from armdigits.program.runtime import read_content
+
+EMULATED = 1000  # test images under each emulator
+FILES = {
+    "digits.h": paths.C_HEADER,
+    "digits.c": paths.C_SOURCE,
+    "example.c": paths.C_EXAMPLE,
+    "CMakeLists.txt": paths.C_PROJECT,
+}
+
+
+def figures(source: dict[str, str], runs: dict[str, c_targets.Result]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The metrics and the details of what was run, without the name of the data set."""
+    metrics: dict[str, Any] = {
+        "equal_logits": sum(result.equal for result in runs.values()),
+        "source_bytes": sum(len(source[name].encode()) for name in ("digits.h", "digits.c")),
+    }
+    details: dict[str, Any] = {"compared": sum(result.compared for result in runs.values())}
+    for name, result in runs.items():
+        details[name] = {"compared": result.compared, "equal": result.equal}
+        if result.run:
+            machine, counts = result.run, result.run.instructions
+            metrics[name] = {"bytes": machine.code + machine.constants, "instructions": round(float(counts.mean()))}
+            details[name] |= {
+                "code_bytes": machine.code,
+                "constant_bytes": machine.constants,
+                "stack_bytes": machine.stack,
+                "max_instructions": int(counts.max()),
+            }
+    return metrics, details
+
+
+def table(runs: dict[str, c_targets.Result]) -> str:
+    """The figures for people."""
+    lines = [f"{'target':<16} {'logits':>9} {'code':>7} {'constants':>10} {'stack':>6} {'instructions, mean, max':>25}"]
+    for name, result in runs.items():
+        row = f"{name:<16} {result.compared:>9,}"
+        if machine := result.run:
+            mean, most = f"{machine.instructions.mean():,.0f}", f"{machine.instructions.max():,}"
+            row += f" {machine.code:>7,} {machine.constants:>10,} {machine.stack:>6,} {mean:>14}{most:>11}"
+        lines.append(row)
+    return "\n".join(lines)
+
+
+def problems(runs: dict[str, c_targets.Result]) -> list[str]:
+    """What the promises of the C source are broken by, one line each."""
+    found = []
+    for name, result in runs.items():
+        if result.equal != result.compared:
+            differ = result.compared - result.equal
+            found.append(f"{name}: {differ:,} of {result.compared:,} logits differ from those of {paths.INT8_PROGRAM}")
+        if result.run and (result.run.variables or result.run.stack > STACK_BYTES):
+            found.append(f"{name}: needs {result.run.variables} bytes of variables, {result.run.stack} of stack")
+    return found
+
+
+def main(_parameters: Parameters) -> None:
+    """Generate the source, run it everywhere, then write it."""
+    content = read_content(paths.INT8_PROGRAM)
+    program = read_back(content, paths.INT8_PROGRAM)
+    record = read_json(paths.PROGRAM_RECORD, "quantize")
+    accuracy = read_json(paths.QUANTIZE_METRICS, "quantize")["int8"]["accuracy"]
+    test = read_split(paths.TEST_DATA)
+    dataset = read_provenance()["name"]
+
+    about = About(
+        title=f"One handwritten digit, 28x28 pixels, to the logits of 0 to 9; trained on {dataset}",
+        accuracy=f"{accuracy:.2%} of {len(test):,} test images",
+        weights_sha256=record["weights_sha256"],
+    )
+    source = sources(program, about)
+    expected: NDArray[np.float32] = reference.activations(program, test.pixels().numpy())[-1]
+    runs, left_out = c_targets.run_everywhere(source, test.images.numpy(), expected, EMULATED)
+    for name, package in left_out.items():
+        print(f"{name}: left out, as the package {package} is not installed")
+    print(table(runs))
+    if broken := problems(runs):
+        raise GateFailed(*broken)
+
+    metrics, details = figures(source, runs)
+    for name, path in FILES.items():
+        write_bytes(path, source[name].encode())
+    write_json(paths.EXPORT_METRICS, {"dataset": dataset, **metrics})
+    write_json(paths.EXPORT_DETAILS, {"dataset": dataset, **details, "left_out": left_out})
+
+
+if __name__ == "__main__":
+    stage.run("export", main)

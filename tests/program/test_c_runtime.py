@@ -1,0 +1,90 @@
+"""The C source called from Python."""
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from armdigits.core import paths
+from armdigits.core.errors import BadInput
+from armdigits.data.dataset import read_split
+from armdigits.program import toolchain
+from armdigits.program.c_runtime import CProgram, build, read_c_program
+from armdigits.program.runtime import read_program
+
+
+@pytest.fixture
+def program(ran: Path) -> CProgram:
+    return read_c_program()
+
+
+def test_arrays_and_tensors_of_both_types_give_the_int8_programs_logits(program: CProgram) -> None:
+    test = read_split(paths.TEST_DATA)
+    expected = read_program(paths.INT8_PROGRAM).logits_of(test.pixels())
+    images = test.images.unsqueeze(1)
+    for logits in (
+        torch.from_numpy(program(images.numpy())),
+        torch.from_numpy(program(test.pixels().numpy())),
+        program.on_tensors()(test.pixels()),
+        program.on_tensors(float_pixels=False)(images),
+    ):
+        assert torch.equal(logits, expected)
+
+
+def test_a_function_keeps_its_library_loaded(ran: Path) -> None:
+    forward = read_c_program().on_tensors()
+    gc.collect()
+    assert forward(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((1, 28, 27), np.uint8),
+        np.zeros(784, np.uint8),
+        np.zeros((1, 28, 28), np.float64),
+        np.full((1, 28, 28), 1.1, np.float32),
+        np.full((1, 28, 28), np.nan, np.float32),
+    ],
+    ids=lambda images: f"{images.dtype}{images.shape}{images.flat[0]}",
+)
+def test_other_images_are_refused(program: CProgram, images: np.ndarray) -> None:
+    with pytest.raises(BadInput, match="^images: expected"):
+        program(images)
+
+
+def test_no_images_give_no_logits(program: CProgram) -> None:
+    assert program(np.zeros((0, 28, 28), np.uint8)).shape == (0, 10)
+
+
+def test_the_library_is_compiled_once_and_anew_when_the_source_changes(
+    ran: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, compile_files = [], toolchain.compile_files
+    monkeypatch.setattr(toolchain, "compile_files", lambda *given: (calls.append(1), compile_files(*given)))
+    first = build()
+    count = len(calls)
+    assert build() == first and len(calls) == count <= 1
+    paths.C_SOURCE.write_text(paths.C_SOURCE.read_text() + "\n")
+    assert build() != first and len(calls) == count + 1
+    assert not first.exists(), "of the older source"
+
+
+def test_a_missing_source_names_the_stage_to_run(folder: Path) -> None:
+    with pytest.raises(BadInput, match="models/c/digits.h: no such file; run: dvc repro export"):
+        read_c_program()
+
+
+def test_neither_torch_nor_executorch_is_imported(ran: Path) -> None:
+    code = (
+        "import sys, numpy\nfrom armdigits.program.c_runtime import read_c_program\n"
+        "read_c_program()(numpy.zeros((1, 28, 28), numpy.uint8))\n"
+        "import armdigits.data.preprocessing, armdigits.cli.predict\n"
+        "print({'torch', 'executorch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,187 @@
+"""The C source: bit-equal to the reference with every compiler and option, and refused where it cannot be."""
+
+import ctypes
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from armdigits.core.errors import BadInput
+from armdigits.program import reference, toolchain
+from armdigits.program.c_source import About, sources
+from armdigits.program.contents import Activation, Contents
+from tests.program.networks import PIXEL, halves, network, pictures
+
+ABOUT = About("A network", "98 % of 10 test images", "ab" * 32)
+NETWORK = network(784, 96, 256, 10)
+COMPILERS = {"zig": [sys.executable, "-m", "ziglang", "cc"], "gcc": ["gcc"], "clang": ["clang"]}
+FUSED = ["-O3", "-march=native", "-ffp-contract=fast"]
+OPTIONS = [["-O0"], ["-O1"], ["-O2"], ["-O3"], ["-Os"], ["-O3", "-funroll-loops", "-flto"], FUSED, ["-O0", *FUSED[1:]]]
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wno-unknown-pragmas", "-Werror"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("c")
+    toolchain.write(sources(NETWORK, ABOUT), folder)
+    return folder
+
+
+def logits_of(source: dict[str, str], folder: Path, images: np.ndarray, command: Sequence[str]) -> list[np.ndarray]:
+    """The logits of both entries, compiled with that command."""
+    toolchain.write(source, folder)
+    subprocess.run([*command, "-shared", "-fPIC", "digits.c", "-o", "digits.so"], cwd=folder, check=True)
+    library = ctypes.CDLL(str(folder / "digits.so"))
+    outputs = int(re.search(r"DIGITS_CLASSES (\d+)", source["digits.h"])[1])
+    flat = images.reshape(len(images), -1)
+    results = []
+    for name, inputs in (
+        ("digits_logits", flat),
+        ("digits_logits_float", flat.astype(np.float32) / np.float32(255)),
+    ):
+        logits = np.zeros((len(images), outputs), np.float32)
+        for image, out in zip(inputs, logits, strict=True):
+            getattr(library, name)(ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+        results.append(logits)
+    return results
+
+
+def expected(program: Contents, images: np.ndarray) -> np.ndarray:
+    return reference.activations(program, images.reshape(-1, 1, 28, 28).astype(np.float32) / np.float32(255))[-1]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        OPTIONS[0],
+        FUSED,
+        *(pytest.param(o, marks=pytest.mark.slow) for o in OPTIONS[1:-2]),
+        pytest.param(OPTIONS[-1], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("program", [NETWORK, halves(200)], ids=["network", "halves"])
+def test_both_entries_equal_the_reference_to_the_bit(
+    tmp_path: Path, compiler: str, options: list[str], program: Contents
+) -> None:
+    if compiler != "zig" and not shutil.which(compiler):
+        pytest.skip(f"no {compiler} here")
+    images = pictures(60)
+    command = [*COMPILERS[compiler], *STRICT, *options]
+    for logits in logits_of(sources(program, ABOUT), tmp_path, images, command):
+        np.testing.assert_array_equal(logits.view(np.int32), expected(program, images).view(np.int32))
+
+
+def test_a_compiler_that_fused_the_rounding_would_be_noticed(tmp_path: Path) -> None:
+    """The sums of `halves` tell the two roundings apart: here one without its clamp, in exact arithmetic."""
+    program = halves(200)
+    (layer,) = reference.layers_of(program)
+    exact = np.rint(layer.bias.astype(np.float64) * layer.factor.astype(np.float64))
+    rounded = expected(program, np.zeros((1, 28, 28), np.uint8))[0] / layer.output.scale
+    assert np.abs(exact - rounded).min() > 0.9
+
+
+def test_pixels_that_calibration_has_not_seen_are_clamped(tmp_path: Path) -> None:
+    program = network(784, 96, 10, pixel=Activation(np.float32(200 / 255 / 255), -128))
+    images = pictures(20)
+    source = sources(program, ABOUT)
+    assert "level[image[i]]" in source["digits.c"]
+    for logits in logits_of(source, tmp_path, images, [*COMPILERS["zig"], *STRICT, "-O2"]):
+        np.testing.assert_array_equal(logits, expected(program, images))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"), [("-ffast-math", "without -ffast-math"), ("-DFLT_EVAL_METHOD=2", "computed as float")]
+)
+def test_arithmetic_that_rounds_otherwise_is_an_error_at_compile_time(written: Path, option: str, message: str) -> None:
+    define = "-D__FAST_MATH__" if option == "-ffast-math" else "-D__FLT_EVAL_METHOD__=2"
+    command = [*COMPILERS["zig"], "-w", define, "-c", "digits.c", "-o", "digits.o"]
+    done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+def test_the_header_can_be_used_from_cpp(written: Path) -> None:
+    (written / "main.cpp").write_text(
+        '#include "digits.h"\nint main() { static const uint8_t image[784] = {}; return digits_predict(image); }\n'
+    )
+    zig = COMPILERS["zig"]
+    subprocess.run([*zig, "-std=c99", "-O2", "-c", "digits.c", "-o", "digits.o"], cwd=written, check=True)
+    cpp = [*zig[:-1], "c++", "-std=c++11", "-Wall", "-Werror", "main.cpp", "digits.o", "-o", "main"]
+    subprocess.run(cpp, cwd=written, check=True)
+    digit = int(expected(NETWORK, np.zeros((1, 28, 28), np.uint8)).argmax())
+    assert subprocess.run(["./main"], cwd=written, check=False).returncode == digit
+
+
+def test_the_source_needs_no_library_no_heap_and_no_static_variables(written: Path) -> None:
+    code = (written / "digits.c").read_text()
+    includes = re.findall(r"#include [<\"]([\w.]+)", code + (written / "digits.h").read_text())
+    assert set(includes) == {"digits.h", "float.h", "stdint.h"}
+    assert not re.search(r"\b(malloc|free|memcpy|memset)\b", code)
+    assert all("const" in line or "(" in line for line in code.splitlines() if line.startswith("static"))
+
+
+def test_the_head_says_accuracy_weights_and_licence(written: Path) -> None:
+    head = (written / "digits.c").read_text()[:1500]
+    for text in (ABOUT.title, ABOUT.accuracy, ABOUT.weights_sha256, "784-96-256-10", "SPDX-License-Identifier: MIT"):
+        assert text in head
+
+
+def test_lines_are_at_most_120_columns_wide(written: Path) -> None:
+    for path in written.glob("*.[ch]"):
+        assert max(map(len, path.read_text().splitlines())) <= 120, path.name
+
+
+def changed(**changes: object) -> Contents:
+    """The network with a changed first layer."""
+    first, *others = NETWORK.linears
+    return replace(NETWORK, linears=(replace(first, **changes), *others))
+
+
+REFUSED = {
+    "another node": (replace(NETWORK, nodes=(*NETWORK.nodes, "XNNAdd")), "between two conversions, found .*XNNAdd"),
+    "no layers": (replace(NETWORK, linears=(), nodes=("XNNConvert", "XNNConvert")), "expected linear layers"),
+    "float activations": (changed(input=None), "layer 0: expected int8 weights and activations"),
+    "signed input": (changed(input=Activation(PIXEL.scale, 0)), "layer 0: expected an input with zero point -128"),
+    "no ReLU": (changed(relu=False), "layer 0: expected a ReLU after each layer but the last"),
+    "another output": (changed(output=Activation(np.float32(3), -128)), "the output of the one before it"),
+    "large sums": (
+        changed(bias=replace(NETWORK.linears[0].bias, stored=np.full(96, 2**31 - 1, np.int32))),
+        "layer 0: its sums do not fit into 32 bits",
+    ),
+    "other images": (network(100, 96, 10), "expected 784 inputs, found 100"),
+    "wide layers": (network(784, 700, 10), "more than 4096 bytes of stack"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_program_that_the_source_cannot_express_is_refused_in_one_line(case: str) -> None:
+    program, message = REFUSED[case]
+    with pytest.raises(BadInput, match=message) as caught:
+        sources(program, ABOUT)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("cc"), reason="no cmake or no compiler here")
+def test_the_example_builds_with_cmake_and_reads_a_picture(written: Path) -> None:
+    for command in (["cmake", "-B", "build"], ["cmake", "--build", "build"]):
+        done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    image = pictures(10)[5]
+    (written / "7.pgm").write_bytes(b"P5\n# a comment\n28 28\n255\n" + image.tobytes())
+    done = subprocess.run(["./build/digits", "7.pgm"], cwd=written, capture_output=True, text=True, check=True)
+    digit, *rows = done.stdout.splitlines()
+    logits = expected(NETWORK, image[None])[0].astype(np.float64)
+    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    assert int(digit) == logits.argmax()
+    assert rows == [f"{number}  {100 * share:5.1f} %" for number, share in enumerate(shares)]
+    for content in (b"", b"P5\n28 27\n255\n", b"P5\n28 28\n255\n123"):
+        (written / "bad.pgm").write_bytes(content)
+        assert subprocess.run(["./build/digits", "bad.pgm"], cwd=written, check=False).returncode == 2

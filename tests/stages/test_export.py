@@ -1,0 +1,130 @@
+"""The stage that writes the C source."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from armdigits.core import files, paths
+from armdigits.core.errors import Failure
+from armdigits.measure import emulate
+from armdigits.program import c_targets, toolchain
+from stages import export
+from tests.helpers import run_stage_here
+
+WRITTEN = [*export.FILES.values(), paths.EXPORT_METRICS, paths.EXPORT_DETAILS]
+
+
+@pytest.fixture(scope="module")
+def metrics(pipeline: Path) -> dict[str, Any]:
+    return files.read_json(pipeline / paths.EXPORT_METRICS, "export")
+
+
+@pytest.fixture(scope="module")
+def details(pipeline: Path) -> dict[str, Any]:
+    return files.read_json(pipeline / paths.EXPORT_DETAILS, "export")
+
+
+def test_all_logits_are_equal_on_this_machine_and_on_every_target(
+    metrics: dict[str, Any], details: dict[str, Any]
+) -> None:
+    compared = {name: figures["compared"] for name, figures in details.items() if isinstance(figures, dict) and figures}
+    assert compared == {"this_machine": 2 * 3600, **dict.fromkeys(toolchain.TARGETS, 3600)}
+    assert metrics["equal_logits"] == details["compared"] == sum(compared.values())
+
+
+def test_the_metrics_have_the_size_and_the_instructions_of_each_target(
+    pipeline: Path, metrics: dict[str, Any], details: dict[str, Any]
+) -> None:
+    assert list(metrics) == ["dataset", "equal_logits", "source_bytes", *toolchain.TARGETS]
+    assert metrics["source_bytes"] == sum((pipeline / path).stat().st_size for path in (paths.C_HEADER, paths.C_SOURCE))
+    for name in toolchain.TARGETS:
+        assert metrics[name]["bytes"] == details[name]["code_bytes"] + details[name]["constant_bytes"]
+        assert 10_000 < metrics[name]["instructions"] < details[name]["max_instructions"] < 1_000_000
+
+
+def test_flash_and_stack_stay_within_the_promise(metrics: dict[str, Any], details: dict[str, Any]) -> None:
+    assert all(metrics[name]["bytes"] <= 112_000 for name in toolchain.TARGETS)
+    assert all(1000 < details[name]["stack_bytes"] <= 4096 for name in toolchain.TARGETS)
+
+
+@pytest.fixture
+def fast(ran: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small project without what the stage wrote, with one target."""
+    for path in WRITTEN:
+        path.unlink()
+    monkeypatch.setattr(toolchain, "TARGETS", {"wasm32": toolchain.TARGETS["wasm32"]})
+    return ran
+
+
+def written() -> list[Path]:
+    return [path for path in WRITTEN if path.exists()]
+
+
+def test_a_logit_that_differs_fails_the_stage_which_writes_nothing(
+    fast: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = export.sources
+
+    def damaged(*arguments: Any) -> dict[str, str]:
+        source = sources(*arguments)
+        return {**source, "digits.c": source["digits.c"].replace("x * a[o] + y * b[o]", "x * a[o] - y * b[o]")}
+
+    monkeypatch.setattr(export, "sources", damaged)
+    assert run_stage_here("export") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("export: this_machine: ") and first.endswith(f"differ from those of {paths.INT8_PROGRAM}")
+    assert second.startswith("export: wasm32: ")
+    assert written() == []
+
+
+def test_a_target_without_its_emulator_is_left_out_and_named(
+    fast: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(emulate, "missing", lambda _: "wasmtime")
+    assert run_stage_here("export") == 0
+    assert "wasm32: left out, as the package wasmtime is not installed" in capsys.readouterr().out
+    assert json.loads(paths.EXPORT_DETAILS.read_text())["left_out"] == {"wasm32": "wasmtime"}
+    assert "wasm32" not in json.loads(paths.EXPORT_METRICS.read_text())
+    assert written() == WRITTEN
+
+
+def test_no_compiler_is_one_line_and_nothing_is_written(
+    fast: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(toolchain, "installed", lambda: False)
+    assert run_stage_here("export") == 1
+    message = "ziglang: no compiler, as the package is not installed; run: pip install ziglang"
+    assert capsys.readouterr().err == f"export: {message}\n"
+    assert written() == []
+
+
+def test_a_damaged_program_is_one_line_and_nothing_is_written(fast: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths.INT8_PROGRAM.write_bytes(paths.INT8_PROGRAM.read_bytes()[:-1])
+    assert run_stage_here("export") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert written() == []
+
+
+def test_a_foreign_program_is_one_line_and_nothing_is_written(fast: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = paths.FP32_PROGRAM.read_bytes()
+    paths.INT8_PROGRAM.write_bytes(content)
+    record = json.loads(paths.PROGRAM_RECORD.read_text())
+    record["programs_sha256"][paths.INT8_PROGRAM.name] = files.sha256(content)
+    paths.PROGRAM_RECORD.write_text(json.dumps(record))
+    assert run_stage_here("export") == 2
+    assert capsys.readouterr().err.startswith("export: C source: expected linear layers between two conversions")
+    assert written() == []
+
+
+def test_a_compiler_that_fails_is_reported_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "digits.c").write_text("int main(void) { return nothing; }\n")
+    with pytest.raises(Failure, match="^ziglang: the compiler fails: [^\n]*undeclared[^\n]*$"):
+        toolchain.compile_files([tmp_path / "digits.c"], tmp_path / "out", [])
+
+
+def test_results_count_logits_by_their_bits() -> None:
+    found = np.array([[0.0, 1.0, np.nan]], np.float32)
+    assert c_targets._equal(found, np.array([[-0.0, 1.0, np.nan]], np.float32)) == 2
