@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from armdigits.core.errors import BadInput
+from armdigits.measure import emulate
 from armdigits.program import reference, toolchain
 from armdigits.program.c_source import About, sources
 from armdigits.program.contents import Activation, Contents
@@ -77,6 +78,26 @@ def test_both_entries_equal_the_reference_to_the_bit(
     command = [*COMPILERS[compiler], *STRICT, *options]
     for logits in logits_of(sources(program, ABOUT), tmp_path, images, command):
         np.testing.assert_array_equal(logits.view(np.int32), expected(program, images).view(np.int32))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aarch64_dotprod",
+        "cortex_m4",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("x86_64", "aarch64", "cortex_m0plus", "wasm32")),
+    ],
+)
+def test_targets_with_fused_multiply_add_round_as_the_reference(tmp_path: Path, name: str) -> None:
+    toolchain.write({"counter.c": emulate.COUNTER_SOURCE}, tmp_path)
+    counter = tmp_path / "counter.so"
+    toolchain.compile_files([tmp_path / "counter.c"], counter, ["-shared", "-fPIC"])
+    target = toolchain.TARGETS[name]
+    target = replace(target, flags=(*target.flags, "-ffp-contract=fast"))
+    program, images = halves(200), pictures(4)
+    content = toolchain.compile_target(sources(program, ABOUT), target)
+    done = emulate.run(target.machine, content, images.reshape(4, -1), 200, counter)
+    np.testing.assert_array_equal(done.logits.view(np.int32), expected(program, images).view(np.int32))
 
 
 def test_a_compiler_that_fused_the_rounding_would_be_noticed(tmp_path: Path) -> None:

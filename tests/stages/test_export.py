@@ -9,10 +9,13 @@ import pytest
 
 from armdigits.core import files, paths
 from armdigits.core.errors import Failure
+from armdigits.data.dataset import read_split
 from armdigits.measure import emulate
-from armdigits.program import c_targets, toolchain
+from armdigits.program import c_targets, reference, toolchain
+from armdigits.program.c_source import About
+from armdigits.program.contents import read_back
 from stages import export
-from tests.helpers import run_stage_here
+from tests.helpers import ROOT, run_stage_here
 
 WRITTEN = [*export.FILES.values(), paths.EXPORT_METRICS, paths.EXPORT_DETAILS]
 
@@ -128,3 +131,17 @@ def test_a_compiler_that_fails_is_reported_in_one_line(tmp_path: Path) -> None:
 def test_results_count_logits_by_their_bits() -> None:
     found = np.array([[0.0, 1.0, np.nan]], np.float32)
     assert c_targets._equal(found, np.array([[-0.0, 1.0, np.nan]], np.float32)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ROOT / paths.INT8_PROGRAM).exists(), reason="the pipeline has not run here")
+def test_all_test_images_give_equal_logits_on_every_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    program = read_back(paths.INT8_PROGRAM.read_bytes(), paths.INT8_PROGRAM)
+    test = read_split(paths.TEST_DATA)
+    expected = reference.activations(program, test.pixels().numpy())[-1]
+    source = export.sources(program, About("all images", "of all", "0" * 64))
+    runs, _ = c_targets.run_everywhere(source, test.images.numpy(), expected, len(test))
+    assert {name: result.equal for name, result in runs.items() if name != c_targets.HOST} == dict.fromkeys(
+        toolchain.TARGETS, 10 * len(test)
+    )
