@@ -1,11 +1,12 @@
 """Call the DVC of this interpreter's environment, whether or not that is activated."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-from armdigits.core.errors import Failure
+from armdigits.core.errors import BadInput, Failure
 
 
 def run(*arguments: str) -> int:
@@ -38,6 +39,35 @@ def run_or_fail(*arguments: str) -> None:
     """
     if code := run(*arguments):
         raise Failure(f"{_name(arguments)}: failed with exit code {code}")
+
+
+def require_git(commits: bool = False) -> None:
+    """Check what DVC takes for granted, as its own messages name neither the reason nor the remedy.
+
+    Args:
+        commits: whether DVC commits something, as it does with each experiment.
+
+    Raises:
+        BadInput: this is no Git repository, or Git refuses it, or does not know who commits.
+    """
+    done = _git("rev-parse", "--git-dir")
+    if "dubious ownership" in done.stderr:
+        remedy = f"git config --global --add safe.directory {shlex.quote(str(Path.cwd()))}"
+        raise BadInput(f"Git refuses this folder, which another user owns; run: {remedy}")
+    if done.returncode:
+        remedy = "git init && git add --all && git commit -m start"
+        raise BadInput(f"this folder is no Git repository, and DVC needs one; run: {remedy}")
+    if commits and not all(_git("config", f"user.{key}").stdout.strip() for key in ("name", "email")):
+        remedy = "git config --global user.name NAME && git config --global user.email ADDRESS"
+        raise BadInput(f"Git does not know who you are, and DVC commits each experiment; run: {remedy}")
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    english = {**os.environ, "LC_ALL": "C"}
+    try:
+        return subprocess.run(["git", *arguments], env=english, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise BadInput("git: no such program; install it, DVC needs it") from None
 
 
 def _command(arguments: tuple[str, ...]) -> list[str]:
