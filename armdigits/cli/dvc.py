@@ -75,9 +75,16 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """With this interpreter's folder first on PATH: dvc.yaml starts the stages with `python`."""
+    """With this interpreter's folder first on PATH: dvc.yaml starts the stages with `python`.
+
+    Stages are modules in the current folder, which PYTHONSAFEPATH hides. A user who is not in /etc/passwd, as in a
+    container, may have no home; DVC wants one, and writes nothing there.
+    """
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    return {**os.environ, "PATH": os.pathsep.join(folders)}
+    home = os.environ.get("HOME") or str(Path.cwd() / ".state" / "home")
+    environment = {**os.environ, "PATH": os.pathsep.join(folders), "HOME": home}
+    environment.pop("PYTHONSAFEPATH", None)
+    return environment
 
 
 def _name(arguments: tuple[str, ...]) -> str:

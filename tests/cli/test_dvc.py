@@ -97,6 +97,15 @@ def test_a_machine_without_git_gets_one_line(git, monkeypatch):
     assert refused() == "git: no such program; install it, DVC needs it"
 
 
+def test_dvc_runs_for_a_user_without_a_home_and_with_pythonsafepath(repository, monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    (repository / "mine.py").write_text("import os\nprint(os.environ['HOME'])\n")
+    (repository / "dvc.yaml").write_text("stages: {name: {cmd: python -m mine > name, outs: [name]}}\n")
+    assert dvc.run("repro", "--quiet") == 0
+    assert (repository / "name").read_text() == f"{repository}/.state/home\n"
+
+
 def test_stages_start_with_this_python_although_it_is_not_on_path(repository, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     (repository / "dvc.yaml").write_text(STAGE)
