@@ -10,9 +10,10 @@ BASE ?= main
 # DVC starts the stages with the `python` that it finds first. The recipes name their programs by path, because make 3.81
 # (macOS) starts a simple command itself, with the PATH that make was started with.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# A user without an entry in /etc/passwd, as in a container with --user, may have none, and DVC asks for one.
+# A user who is not in /etc/passwd, as in a container with --user, may have neither, and DVC asks for both.
 HOME ?= $(CURDIR)/.state/home
-export HOME
+LOGNAME ?= user
+export HOME LOGNAME
 # Settings for other projects, which may hide the packages of this one.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH
 

@@ -1,6 +1,7 @@
 """The set-up, .ci/setup, with a Python that only records what it is asked to do; and the check of the pins."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import check_pins
 
 # Stands in for the user's Python, and for that of the environment which it makes. `calls` beside it has what was asked.
 PYTHON = """#!/bin/sh
-echo "$PIP_USER $PIP_REQUIRE_HASHES ${{PYTHONPATH:-}} $*" >> '{calls}'
+echo "$PIP_USER $PIP_REQUIRE_HASHES ${{PYTHONPATH:-}} $*" >> {calls}
 case "$*" in
   *_base_executable*) echo "$0" ;;
   *python_version*) echo 3.11.7 ;;
@@ -39,7 +40,7 @@ def project(tmp_path: Path) -> Path:
 def fake(project: Path, failing: str = "nothing") -> Path:
     """A Python whose command fails when it matches the pattern `failing` of the shell."""
     python = project.parent / "python"
-    python.write_text(PYTHON.format(calls=project.parent / "calls", failing=failing))
+    python.write_text(PYTHON.format(calls=shlex.quote(str(project.parent / "calls")), failing=failing))
     python.chmod(0o755)
     return python
 

@@ -78,11 +78,11 @@ def _environment() -> dict[str, str]:
     """With this interpreter's folder first on PATH: dvc.yaml starts the stages with `python`.
 
     Stages are modules in the current folder, which PYTHONSAFEPATH hides. A user who is not in /etc/passwd, as in a
-    container, may have no home; DVC wants one, and writes nothing there.
+    container, may have neither a home nor a name; DVC asks for both, and writes nothing there.
     """
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    home = os.environ.get("HOME") or str(Path.cwd() / ".state" / "home")
-    environment = {**os.environ, "PATH": os.pathsep.join(folders), "HOME": home}
+    home = {"HOME": str(Path.cwd() / ".state" / "home"), "LOGNAME": "user"}
+    environment = {**home, **os.environ, "PATH": os.pathsep.join(folders)}
     environment.pop("PYTHONSAFEPATH", None)
     return environment
 

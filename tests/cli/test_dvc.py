@@ -98,12 +98,13 @@ def test_a_machine_without_git_gets_one_line(git, monkeypatch):
 
 
 def test_dvc_runs_for_a_user_without_a_home_and_with_pythonsafepath(repository, monkeypatch):
-    monkeypatch.delenv("HOME", raising=False)
+    for name in ("HOME", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
-    (repository / "mine.py").write_text("import os\nprint(os.environ['HOME'])\n")
+    (repository / "mine.py").write_text("import os\nprint(os.environ['HOME'], os.environ['LOGNAME'])\n")
     (repository / "dvc.yaml").write_text("stages: {name: {cmd: python -m mine > name, outs: [name]}}\n")
     assert dvc.run("repro", "--quiet") == 0
-    assert (repository / "name").read_text() == f"{repository}/.state/home\n"
+    assert (repository / "name").read_text() == f"{repository}/.state/home user\n"
 
 
 def test_stages_start_with_this_python_although_it_is_not_on_path(repository, monkeypatch):

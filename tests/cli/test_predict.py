@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,7 @@ def pictures(ran: Path) -> Path:
 
 def own_lines(stderr: str) -> list[str]:
     """Without what the runtime's C++ code logs: it is muted on file descriptor 2, but pytest captures it elsewhere."""
-    return [line for line in stderr.splitlines() if not line.startswith("[threadpool.cpp")]
+    return [line for line in stderr.splitlines() if not re.match(r"\[\w+\.cpp:", line)]
 
 
 @pytest.mark.slow
