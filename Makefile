@@ -10,6 +10,10 @@ BASE ?= main
 # DVC starts the stages with the `python` that it finds first. The recipes name their programs by path, because make 3.81
 # (macOS) starts a simple command itself, with the PATH that make was started with.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# A user who is not in /etc/passwd, as in a container with --user, may have neither, and DVC asks for both.
+HOME ?= $(CURDIR)/.state/home
+LOGNAME ?= user
+export HOME LOGNAME
 # Settings for other projects, which may hide the packages of this one.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH
 
@@ -50,10 +54,10 @@ lint: $(READY) ## check style, types, workflows and Dependabot's configuration
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/pipeline.yml .github/workflows/sweep.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
-report: $(READY) ## write report/index.html, a page that shows the last run
-	@$(BIN)/armdigits report
+report: $(READY) ## write report/index.html, which shows the last run; beside another commit: make report BASE=main
+	@$(BIN)/armdigits report $(if $(findstring command,$(origin BASE)),--base "$(BASE)")
 
-plots: $(READY) ## write dvc_plots/index.html, DVC's page, against another commit: make plots BASE=main
+plots: $(READY) ## write dvc_plots/index.html, DVC's page, which loads Vega from the network: make plots BASE=main
 	@$(BIN)/dvc plots diff $(BASE)
 
 summary: $(READY) ## print results and changes against another commit, in Markdown: make summary BASE=main

@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import pytest
 import torch
 
 from armdigits.core import paths, stage
@@ -30,6 +31,11 @@ SMALL = {  # values that make a pipeline on the embedded digits quick
     "benchmark.calls": "8",
     "benchmark.max_ratio": "100.0",
 }
+MNIST = Path(os.environ.get("DATA_MIRROR", "")).absolute()
+needs_mnist = pytest.mark.skipif(
+    len(list(MNIST.glob("*-ubyte.gz"))) != 4,
+    reason="DATA_MIRROR names no folder with the four files of MNIST",
+)
 
 
 def set_parameters(project: Path, values: dict[str, str]) -> None:

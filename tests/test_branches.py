@@ -14,10 +14,10 @@ from tests.helpers import run, set_parameters
 pytestmark = pytest.mark.slow
 
 
-def ask(project: Path, command: str) -> str:
-    """Run a command that must succeed; returns its output."""
-    done = run(project, *command.split())
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+def ask(project: Path, command: str, *arguments: object) -> str:
+    """Run a command that must succeed, with arguments that may have spaces; returns its output."""
+    done = run(project, *command.split(), *map(str, arguments))
+    assert done.returncode == 0, f"{command} {arguments}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
@@ -41,7 +41,7 @@ class History:
     def __init__(self, project: Path) -> None:
         self.project = project
         folder = project.parent
-        ask(project, f"dvc remote add --default storage {folder / 'storage'}")
+        ask(project, "dvc remote add --default storage", folder / "storage")
         commit(project, "first")
         ask(project, "dvc push")
 
@@ -75,7 +75,7 @@ class History:
         ask(project, "dvc push")
 
         self.clone = folder / "clone"
-        ask(folder, f"git clone --quiet {project} {self.clone}")
+        ask(folder, "git clone --quiet", project, self.clone)
         ask(self.clone, "dvc pull")
         self.clone_run = ask(self.clone, "dvc repro")
 

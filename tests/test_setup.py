@@ -1,6 +1,7 @@
 """The set-up, .ci/setup, with a Python that only records what it is asked to do; and the check of the pins."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import check_pins
 
 # Stands in for the user's Python, and for that of the environment which it makes. `calls` beside it has what was asked.
 PYTHON = """#!/bin/sh
-echo "$PIP_USER $PIP_REQUIRE_HASHES ${{PYTHONPATH:-}} $*" >> '{calls}'
+echo "$PIP_USER $PIP_REQUIRE_HASHES ${{PYTHONPATH:-}} $*" >> {calls}
 case "$*" in
   *_base_executable*) echo "$0" ;;
   *python_version*) echo 3.11.7 ;;
@@ -32,13 +33,14 @@ def project(tmp_path: Path) -> Path:
     project = tmp_path / "it's ü x"
     (project / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "setup", project / ".ci" / "setup")
+    subprocess.run(["git", "init", "--quiet", str(project)], check=True)
     return project
 
 
 def fake(project: Path, failing: str = "nothing") -> Path:
     """A Python whose command fails when it matches the pattern `failing` of the shell."""
     python = project.parent / "python"
-    python.write_text(PYTHON.format(calls=project.parent / "calls", failing=failing))
+    python.write_text(PYTHON.format(calls=shlex.quote(str(project.parent / "calls")), failing=failing))
     python.chmod(0o755)
     return python
 
@@ -109,6 +111,21 @@ def test_a_python_that_does_not_fit_gets_one_line(project, failing, line):
     done = setup(project, str(python))
     assert (done.returncode, done.stderr) == (2, f"setup: {python} {line}\n")
     assert not (project / ".venv").exists()
+
+
+def test_a_downloaded_archive_is_told_to_become_a_git_repository_before_anything_is_made(project):
+    shutil.rmtree(project / ".git")
+    done = setup(project, str(fake(project)), GIT_CEILING_DIRECTORIES=str(project.parent))
+    line = "is no Git repository, and DVC needs one: git init && git add --all && git commit -m start"
+    assert (done.returncode, done.stderr) == (2, f"setup: {project} {line}\n")
+    assert not (project / ".venv").exists()
+
+
+def test_a_folder_of_another_user_gets_one_line_with_what_to_do(project):
+    done = setup(project, str(fake(project)), GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("setup: Git refuses this folder, which another user owns: git config --global --add ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("missing", ["git", "python3"])

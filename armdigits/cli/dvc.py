@@ -1,11 +1,12 @@
 """Call the DVC of this interpreter's environment, whether or not that is activated."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-from armdigits.core.errors import Failure
+from armdigits.core.errors import BadInput, Failure
 
 
 def run(*arguments: str) -> int:
@@ -40,14 +41,50 @@ def run_or_fail(*arguments: str) -> None:
         raise Failure(f"{_name(arguments)}: failed with exit code {code}")
 
 
+def require_git(commits: bool = False) -> None:
+    """Check what DVC takes for granted, as its own messages name neither the reason nor the remedy.
+
+    Args:
+        commits: whether DVC commits something, as it does with each experiment.
+
+    Raises:
+        BadInput: this is no Git repository, or Git refuses it, or does not know who commits.
+    """
+    done = _git("rev-parse", "--git-dir")
+    if "dubious ownership" in done.stderr:
+        remedy = f"git config --global --add safe.directory {shlex.quote(str(Path.cwd()))}"
+        raise BadInput(f"Git refuses this folder, which another user owns; run: {remedy}")
+    if done.returncode:
+        remedy = "git init && git add --all && git commit -m start"
+        raise BadInput(f"this folder is no Git repository, and DVC needs one; run: {remedy}")
+    if commits and not all(_git("config", f"user.{key}").stdout.strip() for key in ("name", "email")):
+        remedy = "git config --global user.name NAME && git config --global user.email ADDRESS"
+        raise BadInput(f"Git does not know who you are, and DVC commits each experiment; run: {remedy}")
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    english = {**os.environ, "LC_ALL": "C"}
+    try:
+        return subprocess.run(["git", *arguments], env=english, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise BadInput("git: no such program; install it, DVC needs it") from None
+
+
 def _command(arguments: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-m", "dvc", *arguments]
 
 
 def _environment() -> dict[str, str]:
-    """With this interpreter's folder first on PATH: dvc.yaml starts the stages with `python`."""
+    """With this interpreter's folder first on PATH: dvc.yaml starts the stages with `python`.
+
+    Stages are modules in the current folder, which PYTHONSAFEPATH hides. A user who is not in /etc/passwd, as in a
+    container, may have neither a home nor a name; DVC asks for both, and writes nothing there.
+    """
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    return {**os.environ, "PATH": os.pathsep.join(folders)}
+    home = {"HOME": str(Path.cwd() / ".state" / "home"), "LOGNAME": "user"}
+    environment = {**home, **os.environ, "PATH": os.pathsep.join(folders)}
+    environment.pop("PYTHONSAFEPATH", None)
+    return environment
 
 
 def _name(arguments: tuple[str, ...]) -> str:

@@ -20,6 +20,7 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace) -> int:
     """Run the pipeline; returns the exit code of `dvc repro`."""
+    dvc.require_git()
     paths.NO_MIRROR.unlink(missing_ok=True)
     code = dvc.run("repro", "download")
     if code and paths.NO_MIRROR.exists():

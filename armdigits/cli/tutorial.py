@@ -49,6 +49,7 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace) -> None:
     """Run the experiment, then print the table."""
+    dvc.require_git(commits=True)
     if NAME in dvc.ask("exp", "list", "--name-only").split():
         dvc.ask("exp", "remove", NAME)
     changes = [part for key, value in RECIPE.items() for part in ("--set-param", f"{key}={value}")]

@@ -1,5 +1,6 @@
 """How a program fails: an exception whose text the user reads, and an exit code that scripts can test."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -27,7 +28,13 @@ class BadInput(Failure):
 
 @contextmanager
 def exit_on_failure(name: str) -> Iterator[None]:
-    """Turn a failure inside the block into lines `name: ...` on stderr and an exit code, instead of a traceback."""
+    """Turn a failure inside the block into lines `name: ...` on stderr and an exit code, instead of a traceback.
+
+    What the terminal's encoding does not have, such as the µ in ASCII or in cp932, is printed as `?`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         yield
         print(end="", flush=True)  # report a broken pipe or a full disk here, not at interpreter exit

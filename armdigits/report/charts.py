@@ -34,7 +34,8 @@ PALETTE = {  # for each CSS variable the colour in light and in dark mode; no tw
     "on-dark": ("#fffffe", "#fffffe"),
 }
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
-SERIES = {"train": LIGHT["fp32"], "validation": LIGHT["int8"], **COLORS}  # the other series are drawn in ink
+# The other series are drawn in ink.
+SERIES = {"train": LIGHT["fp32"], "validation": LIGHT["int8"], "this run": LIGHT["int8"], **COLORS}
 STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": LIGHT["grid"],
@@ -62,11 +63,15 @@ STYLE = {
 
 @mpl.rc_context(STYLE)
 def curves(title: str, series: Mapping[str, Sequence[float]], epochs: Sequence[float], percent: bool) -> str:
-    """A curve for each series over the epochs, with a disc at its end; `percent` shows shares as percentages."""
+    """A curve for each series over the epochs, with a disc at its end; `percent` shows shares as percentages.
+
+    A series may be shorter than `epochs`.
+    """
     figure, axes = _axes(height=220)
     for name, values in series.items():
-        axes.plot(epochs, values, color=SERIES.get(name, LIGHT["ink"]), linewidth=2, label=name)
-        axes.plot(epochs[-1], values[-1], "o", color=SERIES.get(name, LIGHT["ink"]), markersize=6, clip_on=False)
+        color = SERIES.get(name, LIGHT["ink"])
+        axes.plot(epochs[: len(values)], values, color=color, linewidth=2, label=name)
+        axes.plot(epochs[len(values) - 1], values[-1], "o", color=color, markersize=6, clip_on=False)
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

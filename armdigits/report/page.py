@@ -1,7 +1,7 @@
 """The page of the last run: one HTML file that needs no network and no other file.
 
-It shows what the stages wrote, and follows the light or dark mode of the reader's system. `dvc plots show` compares
-runs; this page explains one.
+It shows what the stages wrote, and follows the light or dark mode of the reader's system. It can compare the
+run with that of another commit.
 """
 
 import base64
@@ -25,17 +25,21 @@ from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import CLASSES, Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import confident_mistakes, logits_of
-from armdigits.report import charts, results
+from armdigits.report import charts, comparison, results
 
 REPORT = Path("report/index.html")
 FOLDER = Path(__file__).parent
+PREDICTED = ("actual", "predicted")  # the columns of predictions.csv
 
 
-def render() -> str:
+def render(base: str = "") -> str:
     """The page of the run in the current folder, from page.html and page.css.
 
+    Args:
+        base: a commit with which the page compares the run; none where it is empty.
+
     Raises:
-        BadInput: params.yaml is invalid, or a stage's output is missing or broken.
+        BadInput: params.yaml is invalid, a stage's output is missing or broken, or `base` has no results.
     """
     parameters = load_parameters(paths.PARAMETERS)
     evaluate = files.read_json(paths.EVALUATE_METRICS, "evaluate")
@@ -51,6 +55,7 @@ def render() -> str:
         single=benchmark["batch_1"],
         host=benchmark["host"],
         results=results.results_of(*results.read_metrics()),
+        comparison=compare_with(base) if base else None,
         learning=learning_curves(),
         confusion=confusion_matrix(),
         scores=f1_scores(files.read_json(paths.EVALUATE_DETAILS, "evaluate")["classes"]),
@@ -87,10 +92,34 @@ def learning_curves() -> list[dict[str, Any]]:
 
 def confusion_matrix() -> Markup:
     """The chart of the test images' labels and predictions."""
-    rows = _read_csv(paths.PREDICTIONS, "evaluate", "actual", "predicted")
-    actual, predicted = ([int(row[name]) for row in rows] for name in ("actual", "predicted"))
+    return _matrix("Confusion matrix of the test images", _read_csv(paths.PREDICTIONS, "evaluate", *PREDICTED))
+
+
+def _matrix(title: str, rows: list[dict[str, float]]) -> Markup:
+    actual, predicted = ([int(row[name]) for row in rows] for name in PREDICTED)
     counts = metrics.confusion_matrix(actual, predicted, labels=range(CLASSES))
-    return _inline(charts.confusion_matrix("Confusion matrix of the test images", counts.tolist()))
+    return _inline(charts.confusion_matrix(title, counts.tolist()))
+
+
+def compare_with(base: str) -> dict[str, Any]:
+    """The `metrics` that differ from those of the commit `base`, the `curves` and the confusion `matrices` of both."""
+    here = _read_csv(paths.HISTORY, "train", "epoch", "validation_loss", "validation_accuracy")
+    there = comparison.table_of(comparison.read_base(base, paths.HISTORY))
+    epochs = [row["epoch"] for row in max(here, there, key=len)]
+    curves = []
+    for name, title in (("validation_loss", "Validation loss"), ("validation_accuracy", "Validation accuracy")):
+        series = {label: [row[name] for row in rows] for label, rows in (("this run", here), (base, there))}
+        chart = charts.curves(f"{title}, this run and {base}", series, epochs, percent=name.endswith("accuracy"))
+        curves.append({"title": title, "chart": _inline(chart)})
+    tables = {
+        "this run": _read_csv(paths.PREDICTIONS, "evaluate", *PREDICTED),
+        base: comparison.table_of(comparison.read_base(base, paths.PREDICTIONS)),
+    }
+    matrices = [
+        {"title": name, "chart": _matrix(f"Confusion matrix beside another, {name}", rows)}
+        for name, rows in tables.items()
+    ]
+    return {"base": base, "metrics": comparison.metric_rows(base), "curves": curves, "matrices": matrices}
 
 
 def f1_scores(classes: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Snapshots:
             for key, tensor in state.items():
                 tensor.copy_(tensors[key])
             self._newest = path
-            print(f"{name}... used: resuming after epoch {len(history)}", flush=True)
+            print(f"{self._folder.name}: resuming after epoch {len(history)}", flush=True)
             return history
         return []
 

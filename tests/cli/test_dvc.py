@@ -1,12 +1,15 @@
 """The one helper that calls DVC."""
 
+import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from armdigits.cli import dvc
-from armdigits.core.errors import Failure
+from armdigits.core.errors import BadInput, Failure
 
 STAGE = """
 stages:
@@ -51,6 +54,57 @@ def test_run_returns_the_exit_code(repository, capfd):
 def test_run_or_fail_names_the_command_and_its_exit_code(repository, capfd):
     with pytest.raises(Failure, match=r"^dvc repro: failed with exit code 255$"):
         dvc.run_or_fail("repro", "--quiet")
+
+
+@pytest.fixture
+def git(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Git repository, which is the current folder, for a user whom Git does not know."""
+    for name, value in {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    return folder
+
+
+def refused(**options: bool) -> str:
+    with pytest.raises(BadInput) as caught:
+        dvc.require_git(**options)
+    return str(caught.value)
+
+
+def test_without_a_git_repository_the_line_says_how_to_make_one(git):
+    dvc.require_git()
+    shutil.rmtree(".git")
+    remedy = "run: git init && git add --all && git commit -m start"
+    assert refused() == f"this folder is no Git repository, and DVC needs one; {remedy}"
+
+
+def test_a_folder_of_another_user_gets_the_command_that_makes_git_trust_it(git, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert refused().endswith(f"; run: git config --global --add safe.directory {shlex.quote(str(git))}")
+
+
+def test_only_what_commits_needs_a_name_and_an_address(git):
+    dvc.require_git()
+    assert refused(commits=True).startswith("Git does not know who you are, and DVC commits each experiment; run: git ")
+    for key in ("name", "email"):
+        subprocess.run(["git", "config", f"user.{key}", "someone"], check=True)
+    dvc.require_git(commits=True)
+
+
+def test_a_machine_without_git_gets_one_line(git, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert refused() == "git: no such program; install it, DVC needs it"
+
+
+def test_dvc_runs_for_a_user_without_a_home_and_with_pythonsafepath(repository, monkeypatch):
+    for name in ("HOME", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    (repository / "mine.py").write_text("import os\nprint(os.environ['HOME'], os.environ['LOGNAME'])\n")
+    (repository / "dvc.yaml").write_text("stages: {name: {cmd: python -m mine > name, outs: [name]}}\n")
+    assert dvc.run("repro", "--quiet") == 0
+    assert (repository / "name").read_text() == f"{repository}/.state/home user\n"
 
 
 def test_stages_start_with_this_python_although_it_is_not_on_path(repository, monkeypatch):

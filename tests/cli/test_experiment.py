@@ -15,6 +15,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return 0
 
     monkeypatch.setattr(dvc, "run", run)
+    monkeypatch.setattr(dvc, "require_git", lambda **_: None)
     monkeypatch.setattr(dvc, "ask", lambda *_: "storage\n")
     return made
 
@@ -32,6 +33,14 @@ def test_without_a_remote_it_only_runs(calls, monkeypatch):
     monkeypatch.setattr(dvc, "ask", lambda *_: "\n")  # what DVC prints where there is no remote
     assert main(["experiment", "train.seed=2"]) == 0
     assert calls == ["exp run --set-param train.seed=2 evaluate quantize"]
+
+
+def test_without_any_setting_nothing_runs(calls, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["experiment"])
+    assert ended.value.code == 2
+    assert "the following arguments are required: KEY=VALUE" in capsys.readouterr().err
+    assert calls == []
 
 
 def test_a_setting_without_a_value_is_refused_before_anything_runs(calls, capsys):

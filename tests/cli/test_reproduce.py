@@ -16,6 +16,7 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "params.yaml").write_text(PARAMETERS.read_text())
     main(["dataset", "mnist"])
     monkeypatch.setattr(reproduce, "table", lambda: "table\n")
+    monkeypatch.setattr(dvc, "require_git", lambda: None)
     return folder
 
 

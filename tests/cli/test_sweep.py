@@ -30,7 +30,7 @@ class Sweep:
     def __init__(self, pipeline: Path, folder: Path) -> None:
         self.project = project = shutil.copytree(pipeline, folder / "project")
         shutil.rmtree(project / ".state")
-        ask(project, f"dvc remote add --default storage {folder / 'storage'}")
+        ask(project, "dvc remote add --default storage", folder / "storage")
         commit(project, "first")
         ask(project, "dvc push")
         ask(project, "dvc exp run --queue -S train.seed=1,2 -S train.epochs=2 evaluate")
@@ -38,13 +38,14 @@ class Sweep:
         wait_for_the_queue(project)
         self.left_behind = ask(project, "git status --short"), (project / ".state").exists()
         self.table_here = ask(project, "python -m armdigits sweep")
-        ask(project, f"python -m armdigits experiments {folder / 'here.json'}")
+        ask(project, "python -m armdigits experiments", folder / "here.json")
 
         clone = folder / "clone"
-        ask(folder, f"git clone --quiet {project} {clone}")
+        ask(folder, "git clone --quiet", project, clone)
         self.run_there = ask(clone, "python -m armdigits experiment evaluate.misclassified=9")
-        ask(clone, f"python -m armdigits experiments {folder / 'there.json'}")
-        self.table_of_both = ask(folder, f"env PYTHONPATH={ROOT} python -m armdigits sweep here.json there.json")
+        ask(clone, "python -m armdigits experiments", folder / "there.json")
+        command = [sys.executable, "-m", "armdigits", "sweep", "here.json", "there.json"]
+        self.table_of_both = run(folder, *command, PYTHONPATH=str(ROOT)).stdout
         self.accuracy_there = json.loads((clone / "metrics/evaluate.json").read_text())["accuracy"]
         self.picture_there = (clone / paths.MISCLASSIFIED).read_bytes()
         self.stored = [path.read_bytes() for path in (folder / "storage").rglob("*") if path.is_file()]

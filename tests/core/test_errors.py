@@ -1,5 +1,6 @@
 """How a program ends: lines on stderr and exit codes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,15 @@ def test_a_full_disk_behind_stdout_gets_one_line(lines: int) -> None:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.stderr == b"results: No space left on device\n"
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"), [("ascii", b"5 ?s\n"), ("cp932", b"5 ?s\n"), ("utf-8", "5 µs\n".encode())]
+)
+def test_a_letter_that_the_terminal_does_not_have_becomes_a_question_mark(encoding: str, printed: bytes) -> None:
+    code = (
+        "from armdigits.core.errors import *\nwith exit_on_failure('x'): print('5 \u00b5s'); raise Failure('5 \u00b5s')"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, printed, b"x: " + printed)

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -16,14 +15,9 @@ import torch
 
 from armdigits.core.errors import BadInput, Failure
 from armdigits.data import sources
-from tests.helpers import some_images
+from tests.helpers import MNIST, needs_mnist, some_images
 
 NAMES = list(sources.ARRAYS)
-MNIST = Path(os.environ.get("DATA_MIRROR", "")).absolute()
-needs_mnist = pytest.mark.skipif(
-    "DATA_MIRROR" not in os.environ or not MNIST.is_dir(),
-    reason="DATA_MIRROR names no folder with the four files of MNIST",
-)
 
 
 def test_digits_have_mnists_margin_and_the_published_checksum() -> None:

@@ -1,5 +1,4 @@
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from armdigits.program import reference
 from armdigits.program.contents import Activation, Contents
 from armdigits.program.runtime import Program
 from benchmarks.onnx_model import onnx_model
+from tests.helpers import needs_mnist
 
 
 def assert_equal_logits(program: Program, contents: Contents, pixels: Tensor) -> None:
@@ -36,7 +36,7 @@ def test_the_reference_gives_the_int8_programs_logits_to_the_bit_on_images_of_no
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("DATA_MIRROR" not in os.environ, reason="DATA_MIRROR names no folder with MNIST")
+@needs_mnist
 def test_the_reference_gives_all_logits_of_mnists_test_images_to_the_bit(
     int8: Program, int8_contents: Contents, tmp_path: Path
 ) -> None:

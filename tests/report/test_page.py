@@ -1,5 +1,6 @@
 import json
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -251,3 +252,41 @@ def test_the_command_writes_the_page_of_a_real_run(ran):
     quantize = json.loads(paths.QUANTIZE_METRICS.read_text())
     assert f"{quantize['int8']['accuracy'] * 100:.2f} %" in words
     assert json.loads(paths.PROGRAM_RECORD.read_text())["programs_sha256"]["int8.pte"] in words
+
+
+def commit_all() -> None:
+    for command in (["init", "-q"], ["add", "."], ["-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], check=True)
+
+
+def test_a_comparison_shows_metrics_curves_and_matrices_of_both_commits_without_a_network(small_run):
+    files.write_json(paths.BENCHMARK_METRICS, {"batch_1": {"int8": {"p50_us": 6.75}}})
+    commit_all()
+    change(paths.EVALUATE_METRICS, accuracy=0.99)
+    change(paths.TRAIN_METRICS, bytes=412041, more="text")
+    history = [(1, 0.9, 0.4, 0.9), (2, 0.5, 0.2, 0.95)]
+    files.write_csv(paths.HISTORY, ("epoch", "train_loss", "validation_loss", "validation_accuracy"), history)
+    text = render("HEAD")
+    reader = Reader(text)
+    assert "comparison" in reader.sections
+    for row in (
+        ["evaluate: accuracy", "0.9875", "0.99", "+0.0025"],
+        ["train: bytes", "412040", "412041", "+1"],
+        ["train: more", "-", "text"],
+    ):
+        at = reader.words.index(row[0])
+        assert [word for word in reader.words[at : at + 9] if word][: len(row)] == row
+    assert "quantize: accuracy_drop" not in reader.words, "it does not differ"
+    for title in ("Validation loss, this run and HEAD", "Confusion matrix beside another, HEAD"):
+        assert f"<title>{title}</title>" in text
+    assert "http" not in text
+    assert len(reader.ids) == len(set(reader.ids))
+
+
+def test_a_commit_that_does_not_exist_or_has_no_results_gets_one_line(small_run):
+    commit_all()
+    for base, reason in (("gone", "invalid object name 'gone'"), ("HEAD", "metrics/benchmark.json")):
+        with pytest.raises(BadInput) as caught:
+            render(base)
+        assert reason in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
