@@ -30,6 +30,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return 0 if config.option.file_or_dir else None
 
 
+@pytest.hookimpl(trylast=True)  # when the slow tests are deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files in the order in which the processes take them.
 

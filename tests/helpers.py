@@ -63,7 +63,7 @@ def copy_project(target: Path) -> Path:
         else:
             shutil.copy(source, target / name)
     shutil.copy(PARAMETERS, target / paths.PARAMETERS)
-    for folder in ("data", "models", "metrics"):
+    for folder in ("data", "models", "models/c", "metrics"):
         (target / folder).mkdir()
         shutil.copy(ROOT / folder / ".gitignore", target / folder / ".gitignore")
     set_parameters(target, SMALL)

@@ -87,7 +87,15 @@ def history(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> History
 
 
 def test_on_a_branch_only_what_depends_on_the_change_runs(history):
-    assert computed(history.branch_run) == {"preflight", "train", "evaluate", "quantize", "describe", "benchmark"}
+    assert computed(history.branch_run) == {
+        "preflight",
+        "train",
+        "evaluate",
+        "quantize",
+        "export",
+        "describe",
+        "benchmark",
+    }
 
 
 def test_metrics_and_parameters_are_compared_with_main(history):

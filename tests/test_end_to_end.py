@@ -36,7 +36,7 @@ def test_nothing_runs_again_when_nothing_changed(ran):
 def test_a_run_leaves_only_the_lock_and_the_metrics_to_commit(ran):
     status = run(ran, "git", "status", "--porcelain", "--untracked-files=all").stdout
     new = {line[3:] for line in status.splitlines()}
-    names = "benchmark.json benchmark-details.json disagreements.csv evaluate.json history.csv host.json "
+    names = "benchmark.json benchmark-details.json disagreements.csv evaluate.json export.json history.csv host.json "
     names += "predictions.csv preflight.json quantize.json teach.json train.json"
     assert new == {"dvc.lock", *(f"metrics/{name}" for name in names.split())}
 
@@ -46,7 +46,7 @@ def test_a_run_leaves_only_the_lock_and_the_metrics_to_commit(ran):
     ("key", "value", "stages"),
     [
         ("evaluate.misclassified", "8", ["evaluate"]),
-        ("quantize.max_batch", "32", ["quantize", "describe", "benchmark"]),
+        ("quantize.max_batch", "32", ["quantize", "export", "describe", "benchmark"]),
     ],
 )
 def test_a_changed_parameter_runs_only_the_stages_that_depend_on_it(ran, key, value, stages):
