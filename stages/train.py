@@ -75,7 +75,8 @@ def main(parameters: Parameters) -> None:
         group.require_equal(inputs)
         snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, inputs) if group.rank == 0 else None
         model = NeuralNetwork(dropout=recipe.dropout).to(device)
-        summary = torchinfo.summary(model, input_size=(recipe.batch_size, 1, 28, 28), device=device, verbose=0)
+        shape = (recipe.batch_size, 1, 28, 28)
+        summary = torchinfo.summary(model, input_size=shape, device=device, verbose=0, col_width=20)  # 80 in all
         if snapshots:
             print(summary, flush=True)
         for epoch in train(model, train_data, validation_data, recipe, augmentation, distillation, snapshots, group):

@@ -29,6 +29,12 @@ def test_the_first_run_runs_everything(pipeline):
     assert sorted(computed(pipeline.with_name("repro.txt").read_text())) == sorted(EVERYTHING)
 
 
+def test_what_the_stages_print_fits_80_columns(pipeline):
+    lines = pipeline.with_name("repro.txt").read_text().splitlines()
+    assert lines
+    assert not [line for line in lines if len(line) > 80]
+
+
 def test_nothing_runs_again_when_nothing_changed(ran):
     assert repro(ran) == []
 
