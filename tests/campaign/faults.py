@@ -10,7 +10,7 @@ from tests.campaign.checks import Ended, Trial, check, check_one_line
 from tests.campaign.laboratory import OUTS, Laboratory
 from tests.campaign.processes import run_traced
 
-SLOW = ("teach", "quantize", "benchmark")  # each of their calls meets one of the two errors, not both
+SLOW = ("teach", "quantize", "export", "benchmark")  # each of their calls meets one of the two errors, not both
 RESUMING = ("teach", "train")  # run again after a fault
 PAGE = 4096  # bytes
 

@@ -31,6 +31,14 @@ OUTS = {
         paths.DISAGREEMENTS,
         paths.DISAGREEMENTS_FIGURE,
     ],
+    "export": [
+        paths.C_HEADER,
+        paths.C_SOURCE,
+        paths.C_EXAMPLE,
+        paths.C_PROJECT,
+        paths.EXPORT_METRICS,
+        paths.EXPORT_DETAILS,
+    ],
     "describe": [paths.MODEL_CARD],
     "benchmark": [paths.BENCHMARK_METRICS, paths.BENCHMARK_DETAILS, paths.LATENCY],
 }
