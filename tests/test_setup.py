@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, run
 
 sys.path.insert(0, str(ROOT / ".ci"))
 import check_pins
@@ -207,3 +207,25 @@ def test_a_pin_without_a_wheel_fails_the_check_unless_it_is_known_to_do_without(
     end = " FAILED" if code else ""
     assert lines[0] == f"Linux x86-64, Python 3.11: 2 wheels; no wheel: {missing[0]}{end}"
     assert lines[-1] == f"macOS arm64, Python 3.14: 1 wheels; no wheel: {missing[0]}{end}", "there is no CUDA on macOS"
+
+
+def test_in_a_read_only_checkout_pytest_ends_without_a_traceback(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / ".pytest_cache").touch()  # no folder can be made here, whoever tries
+    (tmp_path / "test_one.py").write_text("def test_one():\n    pass\n")
+    done = run(tmp_path, sys.executable, "-m", "pytest", "-n", "0", "test_one.py")
+    assert done.returncode == 0
+    assert "1 passed" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_make_hides_settings_of_python_that_are_meant_for_other_projects(project):
+    makefile = (ROOT / "Makefile").read_text() + "\nshow:\n\t@env\n"
+    (project / "Makefile").write_text(makefile)
+    environment = {**os.environ, "PYTHONPATH": "/elsewhere", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/elsewhere"}
+    environment.pop("HOME", None)
+    shown = subprocess.run(["make", "show"], cwd=project, env=environment, capture_output=True, text=True, check=True)
+    assert not [
+        line for line in shown.stdout.splitlines() if line.startswith(("PYTHONPATH", "PYTHONSAFE", "PYTHONHOME"))
+    ]
+    assert f"HOME={project}/.state/home" in shown.stdout.splitlines()
