@@ -16,7 +16,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS = {
     "Linux x86-64": [f"manylinux_2_{minor}_x86_64" for minor in range(5, 29)] + ["manylinux2014_x86_64"],
     "Linux aarch64": [f"manylinux_2_{minor}_aarch64" for minor in range(17, 29)] + ["manylinux2014_aarch64"],
-    "macOS arm64": [f"macosx_{major}_0_{kind}" for major in range(11, 15) for kind in ("arm64", "universal2")],
+    "macOS arm64": ["macosx_14_0_arm64"],  # pip adds the older ones
 }
 KNOWN = {
     "antlr4-python3-runtime",  # pure Python, which pip builds from its source archive
