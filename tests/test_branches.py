@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,16 +153,7 @@ def test_on_another_machine_a_clone_computes_only_the_benchmark(history):
     if len(cores) == 1:
         pytest.skip("one core: there is no smaller machine")
 
-    def bound() -> None:
-        os.sched_setaffinity(0, {min(cores)})
-
-    done = subprocess.run(
-        ["dvc", "repro"],
-        cwd=history.clone,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=bound,
-    )
+    bind = f"import os; os.sched_setaffinity(0, {{{min(cores)}}}); os.execvp('dvc', ['dvc', 'repro'])"
+    done = run(history.clone, sys.executable, "-c", bind)
     assert done.returncode == 0, done.stderr
     assert computed(done.stdout) == {"preflight", "benchmark"}
