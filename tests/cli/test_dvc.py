@@ -97,6 +97,7 @@ def test_a_machine_without_git_gets_one_line(git, monkeypatch):
     assert refused() == "git: no such program; install it, DVC needs it"
 
 
+@pytest.mark.slow
 def test_dvc_runs_for_a_user_without_a_home_and_with_pythonsafepath(repository, monkeypatch):
     for name in ("HOME", "LOGNAME"):
         monkeypatch.delenv(name, raising=False)
@@ -107,6 +108,7 @@ def test_dvc_runs_for_a_user_without_a_home_and_with_pythonsafepath(repository, 
     assert (repository / "name").read_text() == f"{repository}/.state/home user\n"
 
 
+@pytest.mark.slow
 def test_stages_start_with_this_python_although_it_is_not_on_path(repository, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     (repository / "dvc.yaml").write_text(STAGE)

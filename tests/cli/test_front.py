@@ -84,6 +84,7 @@ def test_help_needs_no_heavy_import():
     assert not {"torch", "matplotlib", "dvc", "executorch"} & imported_by(code)
 
 
+@pytest.mark.slow
 def test_predict_imports_neither_exporters_nor_trainers_nor_plots():
     """The first answer must not wait for them."""
     code = "import armdigits.cli.predict, armdigits.data.preprocessing, armdigits.program.runtime"

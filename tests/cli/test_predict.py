@@ -114,6 +114,7 @@ def test_json_has_a_line_for_each_file_and_probabilities_that_sum_to_1(pictures,
         assert answer["label"] == int(np.argmax(answer["probabilities"]))
 
 
+@pytest.mark.slow
 def test_a_dash_reads_the_picture_from_standard_input(pictures, capsys):
     command = [sys.executable, "-m", "armdigits", "predict", "--json", "-"]
     content = (pictures / "0.png").read_bytes()

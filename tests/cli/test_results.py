@@ -33,6 +33,7 @@ def test_results_writes_the_table_into_the_readme(ran, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_report_writes_the_page_and_prints_where_it_is(ran, capsys):
     assert main(["report"]) == 0
     assert capsys.readouterr().out.startswith("report/index.html: ")

@@ -68,7 +68,9 @@ def expected(program: Contents, images: np.ndarray) -> np.ndarray:
     ],
     ids=" ".join,
 )
-@pytest.mark.parametrize("program", [NETWORK, halves(200)], ids=["network", "halves"])
+@pytest.mark.parametrize(
+    "program", [NETWORK, pytest.param(halves(200), marks=pytest.mark.slow)], ids=["network", "halves"]
+)
 def test_both_entries_equal_the_reference_to_the_bit(
     tmp_path: Path, compiler: str, options: list[str], program: Contents
 ) -> None:

@@ -180,6 +180,7 @@ def test_a_missing_program_or_record_is_refused_with_the_command_to_run(written:
         read_program(paths.INT8_PROGRAM)
 
 
+@pytest.mark.slow
 def test_the_runtime_imports_no_exporter(pipeline: Path) -> None:
     code = "import sys, armdigits.program.runtime; print(*sorted(sys.modules))"
     modules = run(pipeline, sys.executable, "-c", code).stdout.split()
