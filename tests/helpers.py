@@ -9,10 +9,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-import torch
 
 from armdigits.core import paths, stage
 from armdigits.data.dataset import Split, write_dataset
+from benchmarks.data import noise
 
 ROOT = Path(__file__).parent.parent
 PARAMETERS = ROOT / "tests" / "params.yaml"  # their own: what a user changes in params.yaml fails no test
@@ -70,11 +70,16 @@ def copy_project(target: Path) -> Path:
     return target
 
 
-def run(project: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the project's folder with this Python first on PATH; its output is captured."""
+def environment() -> dict[str, str]:
+    """The environment of commands in a project: with this Python first on PATH."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    variables = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", **environment}
-    return subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=False)
+    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+
+
+def run(project: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project's folder, with more environment variables; its output is captured."""
+    env = {**environment(), **variables}
+    return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
 
 
 def run_stage(project: Path, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -107,9 +112,7 @@ def results(project: Path) -> dict[Path, bytes]:
 
 def some_images(count: int, seed: int = 0) -> Split:
     """Images of noise with labels 0, 1, ..., 9, 0, ...: uint8 [count, 28, 28]."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=generator)
-    return Split(images, (torch.arange(count) % 10).to(torch.uint8))
+    return noise(count, seed)
 
 
 def write_some_data() -> None:

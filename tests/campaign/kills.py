@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from tests.campaign.checks import Trial, check
 from tests.campaign.laboratory import Laboratory
 from tests.campaign.processes import run_traced, start
-from tests.helpers import run
+from tests.helpers import environment, run
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 REPRO = ("dvc", "repro", "--force", "--single-item", "train")
@@ -67,11 +66,10 @@ def at_call(lab: Laboratory, call: str, count: int) -> int:
 def under_dvc(lab: Laboratory, whom: str, number: signal.Signals) -> int:
     """Kill the stage, `dvc` alone, or their session while `dvc repro` trains; then run repro until it succeeds."""
     lab.reset("train")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     dvc = subprocess.Popen(
         REPRO,
         cwd=lab.project,
-        env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"},
+        env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
