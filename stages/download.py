@@ -1,39 +1,40 @@
-"""Download the data set, verify its checksums, set the validation images aside.
+"""Get the data set, verify it, set the validation images aside.
 
     python -m stages.download        (dvc repro download)
 
-Reads MNIST from its mirrors (or from `DATA_MIRROR`), or scikit-learn's digits;
+Reads the data set that dataset.name and dataset.path name: MNIST from its
+mirrors (or from `DATA_MIRROR`), scikit-learn's digits, or the user's own files;
 writes data/*.safetensors and data/provenance.json.
 """
 
 from armdigits.core import paths, stage
-from armdigits.core.parameters import Dataset, Parameters
-from armdigits.data import sources
-from armdigits.data.dataset import Split, write_dataset
-
-
-def download(dataset: Dataset) -> tuple[dict[str, Split], dict[str, str]]:
-    """The training, validation and test images, and the checksums of the files or arrays that they come from."""
-    if dataset.name == "mnist":
-        train, test, source = sources.mnist(paths.DOWNLOADS)
-    else:
-        train, test, source = sources.digits(dataset.seed)
-    train, validation = sources.split_off(train, dataset.validation, dataset.seed)
-    return {"train": train, "validation": validation, "test": test}, source
+from armdigits.core.parameters import Parameters, check_sizes
+from armdigits.data import registry, sources
+from armdigits.data.dataset import write_dataset
+from armdigits.data.folder import shortened
+from armdigits.data.images import parts_of
 
 
 def main(parameters: Parameters) -> None:
     """Write the data set. If no public mirror can be reached, create the file that tells `make repro` so."""
+    dataset = parameters.dataset
     paths.NO_MIRROR.unlink(missing_ok=True)
     try:
-        splits, source = download(parameters.dataset)
+        images = registry.load(dataset)
     except sources.NoMirror:
         paths.NO_MIRROR.touch()
         raise
+    if images.left_out:
+        print("\n".join([f"{len(images.left_out):,} left out:", *shortened(images.left_out)]))
+    check_sizes(parameters, len(images.classes), len(images.train), len(images.added or ()))
+
+    name = registry.full_name(dataset)
+    parts = parts_of(images, dataset.validation, dataset.seed)
     files = {"train": paths.TRAIN_DATA, "validation": paths.VALIDATION_DATA, "test": paths.TEST_DATA}
-    write_dataset(parameters.dataset.name, source, {files[part]: split for part, split in splits.items()})
-    for part, split in splits.items():
-        print(f"{parameters.dataset.name}: {len(split):,} {part} images")
+    splits = {files[part]: split for part, split in parts.items()}
+    write_dataset(name, images.source, splits, images.classes, images.left_out)
+    for part, split in parts.items():
+        print(f"{name}: {len(split):,} {part} images")
 
 
 if __name__ == "__main__":

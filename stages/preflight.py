@@ -1,22 +1,27 @@
-"""Check params.yaml, and record which machine this is.
+"""Check params.yaml and the user's images, and record which machine this is.
 
     python -m stages.preflight       (dvc repro preflight)
 
 DVC removes the outputs of a stage before it runs. This stage runs before all
-others, every time, so that a mistake in params.yaml does not remove the results
-of the last run. Only the benchmark depends on the record of the machine: on
-another machine, the benchmark alone runs again.
+others, every time, so that a mistake in params.yaml or in the files of
+dataset.path does not remove the results of the last run. Its record contains a
+digest of these files: when one changes, `download` runs again. Only the
+benchmark depends on the record of the machine: on another machine, the
+benchmark alone runs again.
 """
 
 from armdigits.core import paths, stage
 from armdigits.core.files import write_json
-from armdigits.core.parameters import Parameters
+from armdigits.core.parameters import Parameters, check_sizes
+from armdigits.data import registry
 from armdigits.measure import host
 
 
-def main(_parameters: Parameters) -> None:
-    """Record that the parameters are valid (`stage.run` has checked them), and which machine this is."""
-    write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid"})
+def main(parameters: Parameters) -> None:
+    """Record that the parameters are valid (`stage.run` has checked most of them), and which machine this is."""
+    survey = registry.survey(parameters.dataset)
+    check_sizes(parameters, len(survey.classes), survey.train_images, survey.added)
+    write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **registry.record(parameters.dataset, survey)})
     write_json(paths.HOST, host.identify())
 
 

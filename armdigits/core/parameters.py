@@ -9,11 +9,8 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from armdigits.core import paths
 from armdigits.core.errors import BadInput
-
-# Images per data set. `sources.digits` sets 360 of scikit-learn's 1,797 images aside for the test.
-TRAIN_IMAGES = {"mnist": 60_000, "digits": 1_437}
-TEST_IMAGES = {"mnist": 10_000, "digits": 360}
 
 
 class Section(BaseModel):
@@ -29,9 +26,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Dataset(Section):
-    """The images."""
+    """The images. `preflight` checks the name and the path, see armdigits/data/registry.py."""
 
-    name: Literal["mnist", "digits"]
+    name: str
+    path: Annotated[str, Field(min_length=1)] | None
     validation: Count
     seed: Seed
 
@@ -117,25 +115,12 @@ class Parameters(Section):
     @model_validator(mode="after")
     def check_combinations(self) -> "Parameters":
         """Reject values that are valid on their own but contradict each other or have no effect."""
-        total = TRAIN_IMAGES[self.dataset.name]
-        left = total - self.dataset.validation
         sizes = self.benchmark.batch_sizes
         problems = []
 
         def refuse(key: str, expected: str, got: object) -> None:
             problems.append(f"{key}: expected {expected}, got {got}")
 
-        if not 10 <= self.dataset.validation <= total - 10:
-            room = f"10 to {total - 10} of the {total} training images of {self.dataset.name}, at least one per class"
-            refuse("dataset.validation", room, self.dataset.validation)
-        else:
-            for key, value in (
-                ("teach.batch_size", self.teach.batch_size),
-                ("train.batch_size", self.train.batch_size),
-                ("quantize.calibration_samples", self.quantize.calibration_samples),
-            ):
-                if value > left:
-                    refuse(key, f"at most {left}, the training images that remain", value)
         # A value without effect would show up in `dvc params diff` as if it mattered.
         for name, recipe in (("teach", self.teach), ("train", self.train)):
             if recipe.schedule == "constant" and recipe.warm_up:
@@ -179,6 +164,38 @@ def load_parameters(path: Path) -> Parameters:
         return Parameters.model_validate(content)
     except ValidationError as error:
         raise BadInput(*(f"{path}: {line}" for problem in error.errors() for line in _lines(problem))) from None
+
+
+def check_sizes(parameters: Parameters, classes: int, train_images: int, added: int = 0) -> None:
+    """Check the values that must fit the data set.
+
+    Args:
+        parameters: valid in themselves.
+        classes: the number of classes.
+        train_images: the number of images from which the validation images are taken.
+        added: the number of training images besides these.
+
+    Raises:
+        BadInput: a line for each value that does not fit.
+    """
+    validation = parameters.dataset.validation
+    room = f"{classes} to {train_images - classes} of the {train_images} training images, at least one per class"
+    left = train_images - validation + added
+    lines = []
+    if not classes <= validation <= train_images - classes:
+        lines.append(f"dataset.validation: expected {room}, got {validation}")
+    else:
+        lines += [
+            f"{key}: expected at most {left}, the training images that remain, got {value}"
+            for key, value in (
+                ("teach.batch_size", parameters.teach.batch_size),
+                ("train.batch_size", parameters.train.batch_size),
+                ("quantize.calibration_samples", parameters.quantize.calibration_samples),
+            )
+            if value > left
+        ]
+    if lines:
+        raise BadInput(*(f"{paths.PARAMETERS}: {line}" for line in lines))
 
 
 def _yaml_problem(error: Exception) -> str:

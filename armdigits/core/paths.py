@@ -7,6 +7,7 @@ PARAMETERS = Path("params.yaml")
 # preflight
 VALID_PARAMETERS = Path("metrics/preflight.json")
 HOST = Path("metrics/host.json")
+CHECKSUMS = Path("data/checksums.txt")
 
 # download
 TRAIN_DATA = Path("data/train.safetensors")

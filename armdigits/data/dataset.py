@@ -4,6 +4,7 @@ Safetensors files hold no code, unlike a pickle (https://huggingface.co/docs/saf
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,30 +18,29 @@ from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 
 IMAGE_SHAPE = (28, 28)
-CLASSES = 10
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images of digits and their labels.
+    """Images and their labels.
 
     Attributes:
         images: uint8 [N, 28, 28], 0 is background and 255 ink.
-        labels: uint8 [N], 0 to 9.
+        labels: uint8 [N], positions in the list of classes.
     """
 
     images: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
-        """Raise ValueError for another shape or type, a label above 9, or no image at all."""
+        """Raise ValueError for another shape or type, or no image at all."""
         count = len(self.labels)
         if self.images.dtype != torch.uint8 or self.images.shape != (count, *IMAGE_SHAPE):
             raise ValueError(f"images: expected uint8 [{count}, 28, 28], got {_describe(self.images)}")
         if self.labels.dtype != torch.uint8 or self.labels.dim() != 1:
             raise ValueError(f"labels: expected uint8 [N], got {_describe(self.labels)}")
-        if count == 0 or int(self.labels.max()) >= CLASSES:
-            raise ValueError("labels: expected at least one, each from 0 to 9")
+        if count == 0:
+            raise ValueError("labels: expected at least one")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,31 +71,40 @@ def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def write_dataset(name: str, source: dict[str, str], splits: dict[Path, Split]) -> None:
+def write_dataset(
+    name: str,
+    source: dict[str, str],
+    splits: dict[Path, Split],
+    classes: Sequence[str] = tuple("0123456789"),
+    left_out: Sequence[str] = (),
+) -> None:
     """Write each split, and last the record, without which no split can be read.
 
     Args:
-        name: the name of the data set in `params.yaml`.
+        name: of the data set, as metrics and reports show it.
         source: the checksums of the files or arrays that the splits come from.
         splits: the split for each file.
+        classes: the name of each label.
+        left_out: a line for each picture that cannot be used.
 
     Raises:
         Failure: a file cannot be written.
     """
-    record: dict[str, Any] = {"name": name, "source": source, "files": {}}
+    record: dict[str, Any] = {"name": name, "classes": list(classes), "source": source, "files": {}}
     for path, split in splits.items():
         content = save({"images": split.images.contiguous(), "labels": split.labels.contiguous()})
         files.write_bytes(path, content)
         record["files"][path.name] = {
             "images": len(split),
-            "images_of_class": torch.bincount(split.labels, minlength=CLASSES).tolist(),
+            "images_of_class": torch.bincount(split.labels, minlength=len(classes)).tolist(),
             "sha256": files.sha256(content),
         }
+    record["left_out"] = list(left_out)
     files.write_json(paths.PROVENANCE, {**record, "sha256": _digest(record)})
 
 
 def read_provenance() -> dict[str, Any]:
-    """The record that `download` wrote: `name`, `source`, and for each of `files` its counts and `sha256`.
+    """The record that `download` wrote: `name`, `classes`, `source`, for each of `files` its counts, `left_out`.
 
     Raises:
         BadInput: the record is missing or was changed.

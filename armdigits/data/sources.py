@@ -14,14 +14,13 @@ import requests
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from tqdm import tqdm
 
 from armdigits.core import files
 from armdigits.core.errors import BadInput, Failure
-from armdigits.core.parameters import TEST_IMAGES
 from armdigits.data.dataset import Split
+from armdigits.data.images import split_off
 from armdigits.data.torchvision_import import mnist as torchvision_mnist
 
 ATTEMPTS = 3  # per file and mirror; permanent errors (no such file, wrong content) are not retried
@@ -48,6 +47,7 @@ ARRAYS = {
     ),
 }
 # SHA-256 of scikit-learn's 1,797 images and labels: uint8 [1797, 8, 8], [1797].
+TEST_DIGITS = 360  # a fifth
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
@@ -70,9 +70,10 @@ def mnist(downloads: Path) -> tuple[Split, Split, dict[str, str]]:
         BadInput: `DATA_MIRROR` is wrong, or a mirror delivered a file whose content is wrong.
     """
     published = dict(torchvision_mnist.MNIST.resources)  # file name -> MD5
-    check_mirror(list(published))
+    mirror = os.environ.get("DATA_MIRROR", "")
+    check_mirror(mirror, list(published))
     for name, md5 in published.items():
-        fetch(name, md5, downloads)
+        fetch(name, md5, downloads, mirror)
     train_images, train_labels, test_images, test_labels = (read_array(downloads / name) for name in published)
     return Split(train_images, train_labels), Split(test_images, test_labels), published
 
@@ -99,35 +100,16 @@ def digits(seed: int) -> tuple[Split, Split, dict[str, str]]:
         bright = Image.fromarray((pixels * 255.0 / 16).round().astype(np.uint8))
         image[4:24, 4:24] = np.asarray(bright.resize((20, 20), Image.Resampling.BICUBIC))
     everything = Split(torch.from_numpy(images), torch.from_numpy(labels))
-    train, test = split_off(everything, TEST_IMAGES["digits"], seed)
+    train, test = split_off(everything, TEST_DIGITS, seed)
     return train, test, {"sklearn.datasets.load_digits": found}
 
 
-def split_off(split: Split, count: int, seed: int) -> tuple[Split, Split]:
-    """Set `count` random images aside, stratified by class. Both parts keep the order of the original.
-
-    Returns:
-        The remaining images, and the `count` images.
-    """
-    rest, part = train_test_split(
-        np.arange(len(split)), test_size=count, random_state=seed, stratify=split.labels.numpy()
-    )
-    return split[torch.from_numpy(np.sort(rest))], split[torch.from_numpy(np.sort(part))]
-
-
-def mirrors() -> list[str]:
-    """Folders and base URLs in the order in which they are tried: `DATA_MIRROR`, or torchvision's https mirrors."""
-    preferred = os.environ.get("DATA_MIRROR")
-    return [preferred] if preferred else [url for url in torchvision_mnist.MNIST.mirrors if url.startswith("https://")]
-
-
-def check_mirror(names: list[str]) -> None:
+def check_mirror(mirror: str, names: list[str]) -> None:
     """Check that `DATA_MIRROR`, where it is set, is a URL or a folder with these files.
 
     Raises:
         BadInput: it is not; there is no other mirror then, as its user wants this one.
     """
-    mirror = os.environ.get("DATA_MIRROR", "")
     if not mirror or _is_http(mirror):
         return
     if "://" in mirror and not mirror.startswith("file://"):
@@ -148,8 +130,14 @@ def _local(source: str) -> Path:
     return Path(url2pathname(urlsplit(source).path) if source.startswith("file://") else source)
 
 
-def fetch(name: str, md5: str, folder: Path) -> None:
+def fetch(name: str, md5: str, folder: Path, mirror: str) -> None:
     """Put the file `name` into `folder`, from the first mirror that delivers content with this MD5.
+
+    Args:
+        name: of the file.
+        md5: of its published content.
+        folder: of verified downloads.
+        mirror: the only folder or base URL that is tried; where it is empty, torchvision's https mirrors are.
 
     Raises:
         NoMirror, Failure, BadInput: as `mnist`; one line for each mirror.
@@ -159,21 +147,22 @@ def fetch(name: str, md5: str, folder: Path) -> None:
         return
     failures = []
     wrong_content = False
-    for mirror in mirrors():
+    public = [url for url in torchvision_mnist.MNIST.mirrors if url.startswith("https://")]
+    for address in [mirror] if mirror else public:
         try:
-            content = _read(f"{mirror.rstrip('/')}/{name}")
+            content = _read(f"{address.rstrip('/')}/{name}")
         except OSError as error:  # requests' exceptions are OSErrors too
-            failures.append(f"{mirror}: {_reason(error)}")
+            failures.append(f"{address}: {_reason(error)}")
             continue
         found = _md5(content)
         if found == md5:
             files.write_bytes(target, content)
             return
         wrong_content = True
-        failures.append(f"{mirror}: {name}: expected MD5 {md5}, found {found} ({_kind(content)})")
+        failures.append(f"{address}: {name}: expected MD5 {md5}, found {found} ({_kind(content)})")
     if wrong_content:
         raise BadInput(*failures, f"{name}: no mirror has the published file")
-    if os.environ.get("DATA_MIRROR"):
+    if mirror:
         raise Failure(*failures, "MNIST could not be read from DATA_MIRROR; correct or unset it")
     raise NoMirror(
         *failures,

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import torch
 
 from armdigits.core.errors import BadInput, Failure
 from armdigits.data import sources
+from armdigits.data.images import split_off
 from tests.helpers import MNIST, needs_mnist, some_images
 
 NAMES = list(sources.ARRAYS)
@@ -39,7 +41,7 @@ def test_digits_are_split_by_class_and_by_seed() -> None:
 
 def test_split_off_stratifies_and_puts_each_image_into_one_part() -> None:
     split = some_images(100)
-    rest, part = sources.split_off(split, 20, seed=3)
+    rest, part = split_off(split, 20, seed=3)
     together = torch.cat([rest.images, part.images]).flatten(1).unique(dim=0)
     assert len(rest) == 80
     assert torch.equal(together, split.images.flatten(1).unique(dim=0))
@@ -103,7 +105,7 @@ def put_small(folder: Path) -> bytes:
 
 def fetch(tmp_path: Path, content: bytes) -> bytes:
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    sources.fetch(NAMES[3], md5, tmp_path / "downloads")
+    sources.fetch(NAMES[3], md5, tmp_path / "downloads", os.environ["DATA_MIRROR"])
     assert [path.name for path in (tmp_path / "downloads").iterdir()] == [NAMES[3]]
     return (tmp_path / "downloads" / NAMES[3]).read_bytes()
 

@@ -1,0 +1,199 @@
+"""One's own pictures, in a folder for each class: `<dataset.path>/<class>/<picture>`.
+
+The layout is that of torchvision's ImageFolder; the classes are in sorted order. Each picture becomes an image in the
+same way as in `armdigits predict`. Hidden files are ignored; whatever else cannot be used is reported with the reason.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from armdigits.core import files
+from armdigits.core.errors import BadInput
+from armdigits.core.parameters import Dataset
+from armdigits.data.survey import Survey, check_classes, checksums, digest, folder_of
+
+if TYPE_CHECKING:
+    from armdigits.data.dataset import Split
+    from armdigits.data.images import Images
+
+LEAST = 10  # pictures of a class, so that the training, validation and test images have at least one each
+TEST_SHARE = 5  # one picture in five is a test image
+MAX_BYTES = 200_000_000  # of a picture
+SHOWN = 10  # lines about pictures that are left out
+
+
+class Listing(NamedTuple):
+    """The pictures of each class, in sorted order, and a line for each entry that is none: its path and the reason."""
+
+    pictures: dict[str, list[Path]]
+    others: list[str]
+
+    def files(self) -> tuple[Path, ...]:
+        """All pictures, class by class."""
+        return tuple(path for pictures in self.pictures.values() for path in pictures)
+
+
+class Pictures(NamedTuple):
+    """Images [28, 28] and their labels, and a line for each entry of the folder that is left out."""
+
+    images: list[NDArray[np.uint8]]
+    labels: list[int]
+    left_out: list[str]
+
+    def split(self) -> "Split":
+        """The images and labels as the stages take them."""
+        import torch
+
+        from armdigits.data.dataset import Split
+
+        return Split(torch.from_numpy(np.stack(self.images)), torch.tensor(self.labels, dtype=torch.uint8))
+
+
+def survey(dataset: Dataset) -> Survey:
+    """The number of pictures, damaged ones included.
+
+    Raises:
+        BadInput: there are fewer than 2 classes or more than 100, or a class has too few pictures.
+    """
+    folder = folder_of(dataset)
+    listing = _list(folder)
+    check_classes(folder, list(listing.pictures))
+    _check_counts(folder, {name: len(pictures) for name, pictures in listing.pictures.items()})
+    found = listing.files()
+    test = _test_images(len(found))
+    return Survey(tuple(listing.pictures), len(found) - test, test, found)
+
+
+def load(dataset: Dataset) -> "Images":
+    """Read the pictures, and set a fifth of them aside for the test, stratified by class.
+
+    Raises:
+        BadInput: as `survey`, or a class has too few pictures that can be read.
+    """
+    from armdigits.data.images import Images, split_off
+
+    found = survey(dataset).files
+    folder = folder_of(dataset)
+    listing = _list(folder)
+    classes = tuple(listing.pictures)
+    pictures = _read(folder, listing, classes)
+    counts = Counter(pictures.labels)
+    _check_counts(folder, {name: counts[label] for label, name in enumerate(classes)}, pictures.left_out)
+    train, test = split_off(pictures.split(), _test_images(len(pictures.labels)), dataset.seed)
+    return Images(train, test, {folder.name: digest(folder, checksums(found))}, classes, tuple(pictures.left_out))
+
+
+def survey_added(dataset: Dataset, classes: Sequence[str]) -> tuple[Path, ...]:
+    """The pictures in a folder that are added to the training images of another data set.
+
+    Raises:
+        BadInput: there is no picture, or a folder is none of the data set's classes.
+    """
+    folder = folder_of(dataset)
+    listing = _list(folder)
+    if unknown := [name for name in listing.pictures if name not in classes]:
+        expected = ", ".join(classes)
+        raise BadInput(f"{folder / unknown[0]}: no class of {dataset.name}; expected folders named {expected}")
+    if not listing.files():
+        raise BadInput(f"{folder}: no picture in it; expected {folder}/<class>/<picture>")
+    return listing.files()
+
+
+def load_added(dataset: Dataset, classes: Sequence[str]) -> tuple["Split", dict[str, str], tuple[str, ...]]:
+    """Read the pictures that are added to the training images of another data set.
+
+    Returns:
+        The images, the digest of the folder by its name, and a line for each entry that is left out.
+
+    Raises:
+        BadInput: as `survey_added`, or no picture can be read.
+    """
+    found = survey_added(dataset, classes)
+    folder = folder_of(dataset)
+    pictures = _read(folder, _list(folder), classes)
+    if not pictures.labels:
+        raise BadInput(*shortened(pictures.left_out), f"{folder}: none of its {len(found)} pictures can be used")
+    return pictures.split(), {folder.name: digest(folder, checksums(found))}, tuple(pictures.left_out)
+
+
+def shortened(lines: Sequence[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], *([f"... and {more:,} more"] if more > 0 else [])]
+
+
+def _test_images(count: int) -> int:
+    return -(-count // TEST_SHARE)
+
+
+def _check_counts(folder: Path, counts: Mapping[str, int], left_out: Sequence[str] = ()) -> None:
+    """Raise BadInput where a class has too few pictures; the reasons why some are left out come first."""
+    few = [f"{name}: {count}" for name, count in counts.items() if count < LEAST]
+    if few:
+        line = f"{folder}: expected at least {LEAST} pictures of each class, found {', '.join(few[:SHOWN])}"
+        raise BadInput(*shortened(left_out), f"{line}{', ...' if len(few) > SHOWN else ''}")
+
+
+def _list(folder: Path) -> Listing:
+    """The folder's entries; raises BadInput where it cannot be read."""
+    pictures: dict[str, list[Path]] = {}
+    others = []
+    try:
+        for entry in _visible(folder):
+            if not entry.is_dir():
+                others.append(f"{entry.name}: not in the folder of a class")
+                continue
+            entries = _visible(entry)
+            pictures[entry.name] = [path for path in entries if not path.is_dir()]
+            others += [
+                f"{entry.name}/{path.name}: a folder within that of a class" for path in entries if path.is_dir()
+            ]
+    except OSError as error:
+        raise BadInput(f"{error.filename}: cannot be read ({error.strerror})") from None
+    return Listing(pictures, others)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _read(folder: Path, listing: Listing, classes: Sequence[str]) -> Pictures:
+    """Every picture that can be read, with the position of its class among `classes` as label.
+
+    The same file twice could be among the training and among the test images, so only the first one counts.
+    """
+    from armdigits.data.preprocessing import mnist_image
+
+    pictures = Pictures([], [], list(listing.others))
+    first: dict[str, str] = {}
+    for path in tqdm(listing.files(), desc="pictures", unit="picture", disable=None, leave=False):
+        name = str(path.relative_to(folder))
+        try:
+            content = _content(path)
+            same = first.setdefault(files.sha256(content), name)
+            if same != name:
+                raise BadInput(f"the same file as {same}")
+            image = mnist_image(content)
+        except BadInput as problem:
+            pictures.left_out.append(f"{name}: {problem}")
+        else:
+            pictures.images.append(image)
+            pictures.labels.append(classes.index(path.parent.name))
+    return pictures
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BadInput(error.strerror or "cannot be read") from None
+    if len(content) > MAX_BYTES:
+        raise BadInput(f"larger than {MAX_BYTES // 1_000_000} MB")
+    return content

@@ -1,0 +1,165 @@
+"""Images in MNIST's format: four IDX files, compressed or not, in a folder (http://yann.lecun.com/exdb/mnist/).
+
+Fashion-MNIST, KMNIST and EMNIST come in it. The files are named as MNIST's (`train-images-idx3-ubyte.gz`, `t10k-...`),
+with any prefix. EMNIST's begin with `emnist-`; its images are transposed, and are put upright here (G. Cohen et al.,
+"EMNIST: an extension of MNIST to handwritten letters", 2017).
+"""
+
+import gzip
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armdigits.core.errors import BadInput
+from armdigits.core.parameters import Dataset
+from armdigits.data.survey import Survey, check_classes, checksums, folder_of
+
+if TYPE_CHECKING:
+    from armdigits.data.images import Images
+
+NAME = re.compile(r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
+FILES = ("train images", "train labels", "test images", "test labels")
+TRANSPOSED = "emnist-"  # the prefix of the files whose images are transposed
+CLASSES = "classes.txt"  # the names of the classes, one per line, in the order of the labels
+FIELD = (28, 28)
+
+
+def survey(dataset: Dataset) -> Survey:
+    """The sizes, from the labels and from the headers of the images.
+
+    Raises:
+        BadInput: a file is missing, or is not what its name says; images and labels differ in number; there is one
+            class, or more than 100; a test image has a label that no training image has.
+    """
+    folder = folder_of(dataset)
+    found = _find(folder)
+    labels = {part: read(found[f"{part} labels"], dimensions=1) for part in ("train", "test")}
+    for part, values in labels.items():
+        path = found[f"{part} images"]
+        count, *field = _shape(path, _content(path, 16), dimensions=3)
+        if tuple(field) != FIELD:
+            raise BadInput(f"{path}: expected images of 28x28 pixels, found {field[0]}x{field[1]}")
+        if count != len(values):
+            raise BadInput(f"{path}: {count:,} images, but {len(values):,} labels in {found[f'{part} labels'].name}")
+    classes = _classes(folder, found, labels["train"], labels["test"])
+    names = [folder / CLASSES] if (folder / CLASSES).exists() else []
+    return Survey(classes, len(labels["train"]), len(labels["test"]), (*found.values(), *names))
+
+
+def load(dataset: Dataset) -> "Images":
+    """Read the four files.
+
+    Raises:
+        BadInput: as `survey`, or a file is damaged.
+    """
+    import torch  # takes seconds, and preflight needs only the survey
+
+    from armdigits.data.dataset import Split
+    from armdigits.data.images import Images
+
+    surveyed = survey(dataset)
+    folder = folder_of(dataset)
+    found = _find(folder)
+    train_images, train_labels, test_images, test_labels = (
+        read(found[name], dimensions=3 if name.endswith("images") else 1) for name in FILES
+    )
+    classes = _classes(folder, found, train_labels, test_labels)
+    values = np.unique(train_labels)
+
+    def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
+        upright = images.transpose(0, 2, 1) if found["train images"].name.startswith(TRANSPOSED) else images
+        positions = np.searchsorted(values, labels).astype(np.uint8)
+        return Split(torch.from_numpy(np.ascontiguousarray(upright)), torch.from_numpy(positions))
+
+    source = {path.name: checksum for path, checksum in checksums(surveyed.files).items()}
+    return Images(split(train_images, train_labels), split(test_images, test_labels), source, classes)
+
+
+def _find(folder: Path) -> dict[str, Path]:
+    """The path of each of `FILES`.
+
+    Raises:
+        BadInput: one is missing or there twice, or the folder has the files of several data sets.
+    """
+    found: dict[str, list[Path]] = {name: [] for name in FILES}
+    prefixes = set()
+    for path in sorted(folder.iterdir()):
+        if match := NAME.fullmatch(path.name):
+            prefixes.add(match["prefix"])
+            found[f"{'train' if match['part'] == 'train' else 'test'} {match['kind']}"].append(path)
+    if len(prefixes) > 1:
+        raise BadInput(
+            f"{folder}: files of several data sets ({', '.join(sorted(prefixes))}); give each its own folder"
+        )
+    for name, candidates in found.items():
+        if len(candidates) > 1:
+            raise BadInput(f"{folder}: the {name} twice ({', '.join(path.name for path in candidates)}); remove one")
+    if missing := [name for name, candidates in found.items() if not candidates]:
+        example = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-..., t10k-labels-..., each .gz or not"
+        raise BadInput(f"{folder}: has no {', '.join(missing)}; expected {example}")
+    return {name: candidates[0] for name, candidates in found.items()}
+
+
+def read(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The array of an IDX file, [N, height, width] or [N].
+
+    torchvision's reader is not used here: it takes seconds to import, and fails without a reason.
+
+    Raises:
+        BadInput: the file cannot be read, is damaged, has another magic number or another length.
+    """
+    content = _content(path)
+    shape = _shape(path, content, dimensions)
+    header = 4 + 4 * dimensions
+    expected, found = int(np.prod(shape, dtype=np.int64)), len(content) - header
+    if found != expected:
+        raise BadInput(f"{path}: expected {expected:,} bytes after the header, found {found:,}; copy it again")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _content(path: Path, size: int = -1) -> bytes:
+    """The first `size` bytes of a file, decompressed where it is compressed; all of them by default."""
+    try:
+        with (gzip.open if path.suffix == ".gz" else Path.open)(path, "rb") as file:
+            content: bytes = file.read(size)
+            return content
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BadInput(f"{path}: not a complete gzip file ({error}); copy it again") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _shape(path: Path, content: bytes, dimensions: int) -> tuple[int, ...]:
+    """The shape that the header of an IDX file says: its magic number has the type (8: uint8) and the dimensions."""
+    expected = bytes([0, 0, 8, dimensions])
+    if content[:4] != expected:
+        what = f"uint8, {dimensions} {'dimension' if dimensions == 1 else 'dimensions'}"
+        found = f"0x{content[:4].hex()}" if content else "an empty file"
+        raise BadInput(f"{path}: expected an IDX file of magic number 0x{expected.hex()} ({what}), found {found}")
+    if len(content) < 4 + 4 * dimensions:
+        raise BadInput(f"{path}: ends within its header; copy it again")
+    return struct.unpack_from(f">{dimensions}I", content, 4)
+
+
+def _classes(
+    folder: Path, found: dict[str, Path], train: NDArray[np.uint8], test: NDArray[np.uint8]
+) -> tuple[str, ...]:
+    """The name of each label that the training images have, from classes.txt; without it, the labels themselves."""
+    labels = np.unique(train)
+    if len(unknown := np.setdiff1d(test, labels)):
+        listed = ", ".join(map(str, unknown[:10]))
+        raise BadInput(f"{found['test labels']}: labels that no training image has ({listed})")
+    names = [str(label) for label in labels]
+    where = folder
+    if (folder / CLASSES).exists():
+        where = folder / CLASSES
+        names = where.read_text("utf-8", errors="surrogateescape").splitlines()
+        if len(names) != len(labels):
+            raise BadInput(f"{where}: expected {len(labels)} lines, one for each label, found {len(names)}")
+    check_classes(where, names)
+    return tuple(names)

@@ -1,0 +1,128 @@
+"""The data sets that `dataset.name` in params.yaml can name.
+
+An entry has all that the project knows of one; docs/your-own.md adds another. The libraries that read images take
+seconds to import, and `preflight` needs none of them, so they are imported where a data set is loaded.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from armdigits.core import paths
+from armdigits.core.errors import BadInput
+from armdigits.core.parameters import Dataset
+from armdigits.data import folder, idx
+from armdigits.data.survey import Survey, checksums, digest, folder_of, hold
+
+if TYPE_CHECKING:
+    from armdigits.data.images import Images
+
+Values = Mapping[str, Mapping[str, Any]]  # of params.yaml: section -> key -> value
+DIGITS = tuple("0123456789")
+
+
+class DataSet(NamedTuple):
+    """A data set.
+
+    Attributes:
+        load: reads it; raises BadInput where it cannot be used.
+        survey: what is known of it before an image is read; raises BadInput too.
+        needs_path: whether `dataset.path` is its folder. Where not, a path is a folder of pictures that are added to
+            its training images.
+        is_fixed: whether the checksums of its files are recorded at the first run, and checked from then on.
+        presets: values of params.yaml for it, where those that follow from its size do not do.
+    """
+
+    load: Callable[[Dataset], "Images"]
+    survey: Callable[[Dataset], Survey]
+    needs_path: bool = False
+    is_fixed: bool = False
+    presets: Values = {}  # noqa: RUF012 - nothing changes it
+
+
+def _mnist(_dataset: Dataset) -> "Images":
+    from armdigits.data import images, sources
+
+    return images.Images(*sources.mnist(paths.DOWNLOADS), DIGITS)
+
+
+def _digits(settings: Dataset) -> "Images":
+    from armdigits.data import images, sources
+
+    return images.Images(*sources.digits(settings.seed), DIGITS)
+
+
+REGISTRY = {
+    "mnist": DataSet(
+        _mnist,
+        lambda _: Survey(DIGITS, train_images=60_000, test_images=10_000),
+        presets={
+            "dataset": {"validation": 5000},
+            "evaluate": {"min_accuracy": 0.985},
+            "quantize": {"max_accuracy_drop": 0.002},
+        },
+    ),
+    "digits": DataSet(  # one test image is 0.28 % of the accuracy
+        _digits,
+        lambda _: Survey(DIGITS, train_images=1_437, test_images=360),
+        presets={
+            "dataset": {"validation": 200},
+            "evaluate": {"min_accuracy": 0.93},
+            "quantize": {"calibration_samples": 1000, "max_accuracy_drop": 0.02},
+        },
+    ),
+    "idx": DataSet(idx.load, idx.survey, needs_path=True, is_fixed=True),
+    "folder": DataSet(folder.load, folder.survey, needs_path=True),
+}
+
+
+def entry(name: str) -> DataSet:
+    """The data set of this name; raises BadInput where there is none."""
+    if name not in REGISTRY:
+        raise BadInput(f"{paths.PARAMETERS}: dataset.name: expected {' or '.join(REGISTRY)}, got {name!r}")
+    return REGISTRY[name]
+
+
+def survey(dataset: Dataset) -> Survey:
+    """What is known of the data set, and of the pictures that are added to it, before an image is read.
+
+    Raises:
+        BadInput: the name or the path is wrong, or the files cannot be used.
+    """
+    found = entry(dataset.name).survey(dataset)
+    if entry(dataset.name).needs_path or dataset.path is None:
+        return found
+    added = folder.survey_added(dataset, found.classes)
+    return found._replace(files=added, added=len(added))
+
+
+def load(dataset: Dataset) -> "Images":
+    """Read the data set, and the pictures that are added to it.
+
+    Raises:
+        BadInput: as `survey`, or the images cannot be used.
+        Failure: they cannot be downloaded.
+    """
+    images = entry(dataset.name).load(dataset)
+    if entry(dataset.name).needs_path or dataset.path is None:
+        return images
+    added, source, left_out = folder.load_added(dataset, images.classes)
+    return images._replace(added=added, source={**images.source, **source}, left_out=left_out)
+
+
+def record(dataset: Dataset, surveyed: Survey) -> dict[str, str]:
+    """The digest of the user's files, which changes when one of them does; empty where there are none.
+
+    Raises:
+        BadInput: the files are not those of the first run, and the data set is a fixed one.
+    """
+    found = checksums(surveyed.files)
+    hold(found if entry(dataset.name).is_fixed else {})
+    return {"dataset.path": digest(folder_of(dataset), found)} if found else {}
+
+
+def full_name(dataset: Dataset) -> str:
+    """The name in metrics and reports, with that of the user's folder: `folder letters`, `mnist + mine`."""
+    if dataset.path is None:
+        return dataset.name
+    separator = " " if entry(dataset.name).needs_path else " + "
+    return f"{dataset.name}{separator}{folder_of(dataset).resolve().name}"
