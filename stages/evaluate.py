@@ -8,6 +8,8 @@ mistakes. Fails when the accuracy is below evaluate.min_accuracy, or too good to
 be true.
 """
 
+from collections.abc import Sequence
+
 import torch
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 from torch import Tensor
@@ -16,7 +18,7 @@ from armdigits.core import paths, stage
 from armdigits.core.errors import GateFailed
 from armdigits.core.files import write_bytes, write_csv, write_json
 from armdigits.core.parameters import Parameters
-from armdigits.data.dataset import CLASSES, Split, read_provenance, read_split
+from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import confident_mistakes, logits_of
 from armdigits.report.figures import digits_grid
@@ -24,38 +26,39 @@ from armdigits.report.figures import digits_grid
 Details = dict[str, float | dict[str, dict[str, float]]]
 
 
-def evaluate(logits: Tensor, targets: Tensor) -> tuple[dict[str, float], Details]:
-    """Score logits float32 [N, 10] against labels int64 [N].
+def evaluate(logits: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[dict[str, float], Details]:
+    """Score logits float32 [N, len(classes)] against labels int64 [N].
 
     Returns:
         The metrics (`accuracy` and `macro_f1` from 0 to 1, `loss` is the cross-entropy in nats), and the details:
         precision and recall, averaged over the classes, and precision, recall and F1 of each class.
     """
-    classes = range(CLASSES)
+    labels = range(len(classes))
     predicted = logits.argmax(1)
-    scores = precision_recall_fscore_support(targets, predicted, labels=classes, zero_division=0)
+    scores = precision_recall_fscore_support(targets, predicted, labels=labels, zero_division=0)
     precision, recall, f1 = (values.tolist() for values in scores[:3])
     metrics = {
         "accuracy": float(accuracy_score(targets, predicted)),
-        "loss": float(log_loss(targets, logits.double().softmax(1), labels=classes)),
-        "macro_f1": sum(f1) / CLASSES,
+        "loss": float(log_loss(targets, logits.double().softmax(1), labels=labels)),
+        "macro_f1": sum(f1) / len(classes),
     }
     details: Details = {
-        "macro_precision": sum(precision) / CLASSES,
-        "macro_recall": sum(recall) / CLASSES,
+        "macro_precision": sum(precision) / len(classes),
+        "macro_recall": sum(recall) / len(classes),
         "classes": {
-            str(digit): {"precision": precision[digit], "recall": recall[digit], "f1": f1[digit]} for digit in classes
+            name: {"precision": precision[label], "recall": recall[label], "f1": f1[label]}
+            for label, name in enumerate(classes)
         },
     }
     return metrics, details
 
 
-def misclassified(test: Split, logits: Tensor, count: int) -> bytes:
+def misclassified(test: Split, logits: Tensor, count: int, classes: Sequence[str]) -> bytes:
     """A PNG of at most `count` mistakes, the most confident first."""
     wrong, predicted, confidence = confident_mistakes(logits, test.targets())
     shown = wrong[:count]
     captions = [
-        f"{label} read as {read}\n({probability:.0%} sure)"
+        f"{classes[label]} read as {classes[read]}\n({probability:.0%} sure)"
         for label, read, probability in zip(test.labels[shown], predicted[:count], confidence[:count], strict=True)
     ]
     title = f"The {len(captions)} most confident of {len(wrong)} mistakes on {len(test):,} test images"
@@ -68,13 +71,15 @@ def main(parameters: Parameters) -> None:
     test = read_split(paths.TEST_DATA)
     model, _ = read_checkpoint(paths.MODEL, parameters.train)
     logits = logits_of(model, test.pixels())
-    metrics, details = evaluate(logits, test.targets())
+    record = read_provenance()
+    classes = record["classes"]
+    metrics, details = evaluate(logits, test.targets(), classes)
 
-    write_json(paths.EVALUATE_METRICS, {"dataset": read_provenance()["name"], "test_images": len(test), **metrics})
+    write_json(paths.EVALUATE_METRICS, {"dataset": record["name"], "test_images": len(test), **metrics})
     write_json(paths.EVALUATE_DETAILS, details)
-    predictions = zip(test.labels.tolist(), logits.argmax(1).tolist(), strict=True)
-    write_csv(paths.PREDICTIONS, ("actual", "predicted"), predictions)
-    write_bytes(paths.MISCLASSIFIED, misclassified(test, logits, parameters.evaluate.misclassified))
+    predictions = torch.stack([test.targets(), logits.argmax(1)], 1).tolist()
+    write_csv(paths.PREDICTIONS, ("actual", "predicted"), [[classes[label] for label in row] for row in predictions])
+    write_bytes(paths.MISCLASSIFIED, misclassified(test, logits, parameters.evaluate.misclassified, classes))
 
     accuracy, minimum = metrics["accuracy"], parameters.evaluate.min_accuracy
     print(f"accuracy {accuracy:.2%}  loss {metrics['loss']:.4f}  macro F1 {metrics['macro_f1']:.4f}")

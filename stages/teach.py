@@ -8,6 +8,7 @@ figure of augmented training images, to check that they remain legible. Resumes
 like `train` after an interruption.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from armdigits.core import paths, stage
 from armdigits.core.files import write_bytes, write_json
 from armdigits.core.parameters import Augmentation, Parameters, Teach
-from armdigits.data.dataset import CLASSES, Split, read_provenance, read_split
+from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import write_tensors
 from armdigits.models.scoring import logits_of
 from armdigits.models.teacher import Teacher
@@ -28,12 +29,13 @@ from armdigits.training.processes import choose_device
 from armdigits.training.snapshots import Snapshots, fingerprint
 
 BLOCK = 4096  # images at a time, to limit memory
+ROWS = 20  # of the figure of augmented images
 
 
 def teacher_logits(teacher: Teacher, data: Split, ranges: Augmentation, recipe: Teach) -> Tensor:
-    """The teacher's logits for the images of `data`, float32 [N, 10]: the mean over augmented views of each image."""
+    """The teacher's logits for the images of `data`, float32 [N, classes]: the mean over augmented views of each."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    total = torch.zeros(len(data), CLASSES, device=data.images.device)
+    total = torch.zeros(len(data), teacher.classes, device=data.images.device)
     blocks = torch.arange(len(data), device=data.images.device).split(BLOCK)
     for _ in tqdm(range(recipe.views), desc="teacher logits", unit="view", disable=None, leave=False):
         for rows in blocks:
@@ -44,13 +46,14 @@ def teacher_logits(teacher: Teacher, data: Split, ranges: Augmentation, recipe: 
     return total / recipe.views
 
 
-def augmented_digits(data: Split, ranges: Augmentation, seed: int) -> bytes:
-    """A PNG with a row for each digit: an image of `data`, and augmented versions of it."""
-    first = torch.tensor([int((data.labels == digit).nonzero()[0]) for digit in range(CLASSES)])
+def augmented_digits(data: Split, ranges: Augmentation, seed: int, classes: Sequence[str]) -> bytes:
+    """A PNG with a row for each of the first classes: an image of `data`, and augmented versions of it."""
+    shown = classes[:ROWS]
+    first = torch.tensor([int((data.labels == label).nonzero()[0]) for label in range(len(shown))])
     originals = data[first].pixels().repeat_interleave(COLUMNS, dim=0)
     images = augment(originals, ranges, torch.Generator().manual_seed(seed))
     images[::COLUMNS] = originals[::COLUMNS]
-    captions = [f"{digit}" if column else f"{digit}, original" for digit in range(CLASSES) for column in range(COLUMNS)]
+    captions = [name if column else f"{name}, original" for name in shown for column in range(COLUMNS)]
     pixels = (images[:, 0] * 255).round().to(torch.uint8)
     return digits_grid("Augmented training images", pixels.numpy(), captions)
 
@@ -67,13 +70,14 @@ def main(parameters: Parameters) -> None:
         paths.TEACH_SNAPSHOTS, fingerprint(Path(__file__), parameters=settings, data=read_provenance())
     )
 
-    teacher = Teacher().to(device)
+    classes = read_provenance()["classes"]
+    teacher = Teacher(len(classes)).to(device)
     for epoch in train(teacher, train_data, validation_data, recipe, augmentation, snapshots=snapshots):
         print(epoch.line(recipe.epochs), flush=True)
     logits = teacher_logits(teacher, train_data.to(device), augmentation, recipe)
 
     write_tensors(paths.TEACHER_LOGITS, {"teacher_logits": logits}, recipe)
-    write_bytes(paths.AUGMENTED, augmented_digits(train_data, augmentation, recipe.seed))
+    write_bytes(paths.AUGMENTED, augmented_digits(train_data, augmentation, recipe.seed, classes))
     metrics = {
         "dataset": read_provenance()["name"],
         "parameters": sum(parameter.numel() for parameter in teacher.parameters()),

@@ -46,8 +46,8 @@ ARRAYS = {
         "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
     ),
 }
-# SHA-256 of scikit-learn's 1,797 images and labels: uint8 [1797, 8, 8], [1797].
-TEST_DIGITS = 360  # a fifth
+TEST_DIGITS = 360  # images of scikit-learn's that are set aside for the test, a fifth
+# SHA-256 of its 1,797 images and labels: uint8 [1797, 8, 8], [1797].
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 

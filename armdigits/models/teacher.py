@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 
 class Teacher(nn.Module):
-    """Three convolutions and two linear layers, 426,490 parameters.
+    """Three convolutions and two linear layers, 426,490 parameters with 10 classes.
 
     Shapes:
-        input float32 [N, 1, 28, 28] in [0, 1]; output float32 [N, 10], raw logits.
+        input float32 [N, 1, 28, 28] in [0, 1]; output float32 [N, classes], raw logits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 10) -> None:
         super().__init__()
+        self.classes = classes
         self.layers = nn.Sequential(
             *_convolution(1, 16, kernel=5, stride=2),
             *_convolution(16, 32, kernel=3, stride=2),
@@ -24,11 +25,11 @@ class Teacher(nn.Module):
             nn.Flatten(),
             nn.Linear(64 * 7 * 7, 128),
             nn.ReLU(),
-            nn.Linear(128, 10),
+            nn.Linear(128, classes),
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotations lack it
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images [N, 1, 28, 28] to logits [N, 10]."""
+        """Map images [N, 1, 28, 28] to logits [N, classes]."""
         logits: Tensor = self.layers(images)
         return logits
 

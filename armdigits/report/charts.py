@@ -4,7 +4,6 @@ matplotlib draws with the light colours of PALETTE; in its SVG each of them beco
 stays text, so that it takes the page's font. Every chart is 360 units wide, about the width of a phone.
 """
 
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from armdigits.report.figures import COLORS, use_log_axis
+from armdigits.report.figures import COLORS, save, use_log_axis
 
 PALETTE = {  # for each CSS variable the colour in light and in dark mode; no two light ones are equal
     "eager": (COLORS["eager"], "#8b94a3"),
@@ -36,6 +35,8 @@ PALETTE = {  # for each CSS variable the colour in light and in dark mode; no tw
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
 # The other series are drawn in ink.
 SERIES = {"train": LIGHT["fp32"], "validation": LIGHT["int8"], "this run": LIGHT["int8"], **COLORS}
+NUMBERED = 20  # classes of a confusion matrix that shows its numbers
+LONGEST = 12  # characters of a class's name beside a chart
 STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": LIGHT["grid"],
@@ -84,25 +85,36 @@ def curves(title: str, series: Mapping[str, Sequence[float]], epochs: Sequence[f
 
 
 @mpl.rc_context(STYLE)
-def confusion_matrix(title: str, counts: Sequence[Sequence[int]]) -> str:
-    """The matrix counts[actual][predicted]: correct predictions in one colour, mistakes in another, deeper for more."""
+def confusion_matrix(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """The matrix counts[actual][predicted]: correct predictions in one colour, mistakes in another, deeper for more.
+
+    With more classes than `NUMBERED`, there is no room for the numbers.
+    """
     size = range(len(counts))
-    correct = max(counts[digit][digit] for digit in size)
+    numbered = len(counts) <= NUMBERED
+    correct = max(counts[label][label] for label in size)
     wrong = max((counts[row][column] for row in size for column in size if row != column), default=0)
     figure, axes = _axes(height=350)
     for row in size:
         for column in size:
-            _cell(axes, row, column, LIGHT["empty"])
+            if numbered:
+                _cell(axes, row, column, LIGHT["empty"])
             if count := counts[row][column]:
                 most, color = (correct, LIGHT["right"]) if row == column else (wrong, LIGHT["wrong"])
                 strength = 0.85 * math.sqrt(count / most)  # the root keeps a single mistake visible beside thirty
                 _cell(axes, row, column, color, strength)
                 shade = LIGHT["on-dark"] if row == column and strength > 0.7 else LIGHT["ink"]
-                axes.text(column, row, str(count), ha="center", va="center_baseline", fontsize=9.5, color=shade)
-    axes.set(aspect="equal", xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5), xticks=size, yticks=size)
-    axes.set(xlabel="predicted digit", ylabel="shown digit")
+                if numbered:
+                    font = min(9.5, 110 / len(counts))
+                    axes.text(column, row, str(count), ha="center", va="center_baseline", fontsize=font, color=shade)
+    axes.set(aspect="equal", xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5))
+    shown = [_shortened(name) for name in names]
+    axes.set_xticks(size, shown, rotation=0 if max(map(len, shown)) <= 2 and numbered else 90)
+    axes.set_yticks(size, shown)
+    axes.set(xlabel="predicted", ylabel="shown")
     axes.xaxis.set_label_position("top")
-    axes.tick_params(top=False, labeltop=True, labelbottom=False, labelcolor=LIGHT["ink"], labelsize=11)
+    font = min(11, 260 / len(counts))
+    axes.tick_params(top=False, labeltop=True, labelbottom=False, labelcolor=LIGHT["ink"], labelsize=font)
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
     return _svg(figure, title)
@@ -149,7 +161,7 @@ def bars(title: str, rows: Mapping[str, float | None], unit: str, lowest: float 
     axes.barh(range(len(rows)), highest - lowest, left=lowest, height=0.36, color=LIGHT["empty"])
     axes.barh(range(len(rows)), [value - lowest for value in values], left=lowest, height=0.36, color=LIGHT["int8"])
     axes.set(xlim=(lowest, highest), xticks=[], ylim=(len(rows) - 0.5, -0.5))
-    axes.set_yticks(range(len(rows)), labels=list(rows), color=LIGHT["ink"])
+    axes.set_yticks(range(len(rows)), labels=[_shortened(name) for name in rows], color=LIGHT["ink"])
     scale = axes.secondary_yaxis("right")
     labels = ["n/a" if value is None else f"{value:.1f} {unit}" for value in rows.values()]
     scale.set_yticks(range(len(rows)), labels=labels)
@@ -157,6 +169,10 @@ def bars(title: str, rows: Mapping[str, float | None], unit: str, lowest: float 
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
     return _svg(figure, title)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _axes(height: float) -> tuple[Figure, Axes]:
@@ -176,10 +192,9 @@ def _rows(names: Mapping[str, object], values: Mapping[str, str]) -> tuple[Figur
 
 def _svg(figure: Figure, title: str) -> str:
     """The figure as a deterministic SVG element for HTML: colours as CSS variables, size and font left to the page."""
-    buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": title}):  # the identifiers of two charts on a page differ
-        figure.savefig(buffer, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
+        metadata = {"Creator": None, "Date": None, "Format": None, "Type": None}
+        text = save(figure, format="svg", metadata=metadata).decode()
     content = text[text.index("<g id=") :]  # skip the style sheet before it, which would apply to the entire page
     content = re.sub(r' id="[\w.]+_\d+"', "", content)  # figure_1, axes_1, ... occur in every chart
     content = re.sub(r" ?font-family: [^;\"]+;?", "", content)

@@ -61,6 +61,10 @@ def _text(value: object) -> str:
 
 
 def table_of(content: bytes) -> list[dict[str, float]]:
-    """The rows of a table of numbers, as `train` and `evaluate` write it."""
-    rows = csv.DictReader(io.StringIO(content.decode()))
-    return [{name: float(value) for name, value in row.items()} for row in rows]
+    """The rows of a table of numbers, as `train` writes it."""
+    return [{name: float(value) for name, value in row.items()} for row in rows_of(content)]
+
+
+def rows_of(content: bytes) -> list[dict[str, str]]:
+    """The rows of a table with a header."""
+    return list(csv.DictReader(io.StringIO(content.decode(errors="replace"))))

@@ -2,6 +2,8 @@
 
 import io
 import math
+import warnings
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -17,8 +19,15 @@ COLORS = {"eager": "#8b93a0", "fp32": "#2563c9", "int8": "#d9660b"}  # charts.py
 
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
+    return save(figure, format="png", dpi=100, metadata={"Software": None})
+
+
+def save(figure: Figure, **options: Any) -> bytes:
+    """The file that matplotlib writes, without a warning for each letter that its font lacks, as in か."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(buffer, **options)
     return buffer.getvalue()
 
 
@@ -35,11 +44,12 @@ def digits_grid(title: str, images: NDArray[np.uint8], captions: list[str]) -> b
     rows = max(1, math.ceil(len(captions) / COLUMNS))
     figure = Figure(figsize=(COLUMNS * 1.25, rows * 1.6 + 0.6), layout="constrained")
     figure.suptitle(title)
+    longest = max((len(line) for caption in captions for line in caption.splitlines()), default=1)
     for position, axes in enumerate(figure.subplots(rows, COLUMNS, squeeze=False).flat):
         axes.axis("off")
         if position < len(captions):
             axes.imshow(images[position], cmap="gray_r", vmin=0, vmax=255)
-            axes.set_title(captions[position], y=-0.3, fontsize=9)
+            axes.set_title(captions[position], y=-0.3, fontsize=min(9, 160 / longest), parse_math=False)
     return png(figure)
 
 

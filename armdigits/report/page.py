@@ -5,7 +5,6 @@ run with that of another commit.
 """
 
 import base64
-import csv
 import io
 import subprocess
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from sklearn import metrics
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
-from armdigits.data.dataset import CLASSES, Split, read_provenance, read_split
+from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import confident_mistakes, logits_of
 from armdigits.report import charts, comparison, results
@@ -79,7 +78,7 @@ def _template() -> Template:
 
 def learning_curves() -> list[dict[str, Any]]:
     """A chart of the history's losses, and one of its accuracies: `title`, `chart`, and the `last` value by curve."""
-    rows = _read_csv(paths.HISTORY, "train", "epoch", "validation_loss", "validation_accuracy")
+    rows = _read_numbers(paths.HISTORY, "train", "epoch", "validation_loss", "validation_accuracy")
     found = []
     for ending, title in (("_loss", "Loss: cross-entropy, nats"), ("_accuracy", "Accuracy: share of the images")):
         names = [name for name in rows[0] if name.endswith(ending)]
@@ -92,18 +91,26 @@ def learning_curves() -> list[dict[str, Any]]:
 
 def confusion_matrix() -> Markup:
     """The chart of the test images' labels and predictions."""
-    return _matrix("Confusion matrix of the test images", _read_csv(paths.PREDICTIONS, "evaluate", *PREDICTED))
+    return _matrix("Confusion matrix of the test images", _predictions())
 
 
-def _matrix(title: str, rows: list[dict[str, float]]) -> Markup:
-    actual, predicted = ([int(row[name]) for row in rows] for name in PREDICTED)
-    counts = metrics.confusion_matrix(actual, predicted, labels=range(CLASSES))
-    return _inline(charts.confusion_matrix(title, counts.tolist()))
+def _predictions() -> list[dict[str, str]]:
+    rows = _read_csv(paths.PREDICTIONS, "evaluate", *PREDICTED)
+    if not {row[name] for row in rows for name in PREDICTED} <= set(read_provenance()["classes"]):
+        raise _unreadable(paths.PREDICTIONS, "evaluate")
+    return rows
+
+
+def _matrix(title: str, rows: list[dict[str, str]]) -> Markup:
+    actual, predicted = ([row[name] for row in rows] for name in PREDICTED)
+    classes = list(dict.fromkeys([*read_provenance()["classes"], *actual, *predicted]))  # another run may have others
+    counts = metrics.confusion_matrix(actual, predicted, labels=classes)
+    return _inline(charts.confusion_matrix(title, counts.tolist(), classes))
 
 
 def compare_with(base: str) -> dict[str, Any]:
     """The `metrics` that differ from those of the commit `base`, the `curves` and the confusion `matrices` of both."""
-    here = _read_csv(paths.HISTORY, "train", "epoch", "validation_loss", "validation_accuracy")
+    here = _read_numbers(paths.HISTORY, "train", "epoch", "validation_loss", "validation_accuracy")
     there = comparison.table_of(comparison.read_base(base, paths.HISTORY))
     epochs = [row["epoch"] for row in max(here, there, key=len)]
     curves = []
@@ -112,8 +119,8 @@ def compare_with(base: str) -> dict[str, Any]:
         chart = charts.curves(f"{title}, this run and {base}", series, epochs, percent=name.endswith("accuracy"))
         curves.append({"title": title, "chart": _inline(chart)})
     tables = {
-        "this run": _read_csv(paths.PREDICTIONS, "evaluate", *PREDICTED),
-        base: comparison.table_of(comparison.read_base(base, paths.PREDICTIONS)),
+        "this run": _predictions(),
+        base: comparison.rows_of(comparison.read_base(base, paths.PREDICTIONS)),
     }
     matrices = [
         {"title": name, "chart": _matrix(f"Confusion matrix beside another, {name}", rows)}
@@ -123,22 +130,23 @@ def compare_with(base: str) -> dict[str, Any]:
 
 
 def f1_scores(classes: dict[str, Any]) -> dict[str, Any]:
-    """The `chart` of each digit's F1 score, and the percentage at which its bars start, `lowest`."""
-    scores = {digit: score["f1"] * 100 for digit, score in classes.items()}
+    """The `chart` of each class's F1 score, and the percentage at which its bars start, `lowest`."""
+    scores = {name: score["f1"] * 100 for name, score in classes.items()}
     lowest = max(0.0, 10 * (min(scores.values()) // 10 - 1))
-    return {"chart": _inline(charts.bars("F1 score of each digit", scores, "%", lowest)), "lowest": lowest}
+    return {"chart": _inline(charts.bars("F1 score of each class", scores, "%", lowest)), "lowest": lowest}
 
 
 def mistakes(test: Split, count: int) -> dict[str, Any]:
     """Up to `count` wrong predictions with the highest probability, as `tiles`, and the `total` number of mistakes."""
     model, _ = read_checkpoint(paths.MODEL)
+    classes = read_provenance()["classes"]
     wrong, predicted, confidence = confident_mistakes(logits_of(model, test.pixels()), test.targets())
     tiles = []
     for image, label, probability in zip(wrong[:count].tolist(), predicted, confidence, strict=False):
         png = io.BytesIO()
         Image.fromarray(255 - test.images[image].numpy()).save(png, "png", optimize=True)
-        tile = {"shown": int(test.labels[image]), "predicted": int(label), "probability": float(probability)}
-        tiles.append({"png": _base64(png.getvalue()), **tile})
+        names = {"shown": classes[int(test.labels[image])], "predicted": classes[int(label)]}
+        tiles.append({"png": _base64(png.getvalue()), "probability": float(probability), **names})
     return {"tiles": tiles, "total": len(wrong)}
 
 
@@ -220,16 +228,24 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _read_csv(path: Path, stage: str, *columns: str) -> list[dict[str, float]]:
-    """The rows of a table of numbers that `stage` wrote; at least one row, with at least these columns."""
-    reader = csv.DictReader(io.StringIO(files.read_bytes(path, stage).decode(errors="replace")))
+def _read_numbers(path: Path, stage: str, *columns: str) -> list[dict[str, float]]:
+    """As `_read_csv`, for a table of numbers."""
     try:
-        rows = [{name: float(value) for name, value in row.items()} for row in reader]
+        return [{name: float(value) for name, value in row.items()} for row in _read_csv(path, stage, *columns)]
     except (TypeError, ValueError):
-        rows = []
-    if not rows or not rows[0].keys() >= set(columns):
-        raise BadInput(f"{path}: not as {stage} wrote it; run: dvc repro --force {stage}")
+        raise _unreadable(path, stage) from None
+
+
+def _read_csv(path: Path, stage: str, *columns: str) -> list[dict[str, str]]:
+    """The rows of a table that `stage` wrote; at least one row, with at least these columns."""
+    rows = comparison.rows_of(files.read_bytes(path, stage))
+    if not rows or not all(row.keys() >= set(columns) and None not in [*row, *row.values()] for row in rows):
+        raise _unreadable(path, stage)
     return rows
+
+
+def _unreadable(path: Path, stage: str) -> BadInput:
+    return BadInput(f"{path}: not as {stage} wrote it; run: dvc repro --force {stage}")
 
 
 def _base64(png: bytes) -> str:

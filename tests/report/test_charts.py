@@ -35,7 +35,7 @@ def discs(svg: str) -> list[float]:
 
 CHARTS = {
     "curves": lambda: charts.curves("title", {"train": [0.9, 0.5]}, [1, 2], percent=False),
-    "confusion_matrix": lambda: charts.confusion_matrix("title", [[5, 1], [0, 7]]),
+    "confusion_matrix": lambda: charts.confusion_matrix("title", [[5, 1], [0, 7]], ["0", "1"]),
     "percentiles": lambda: charts.percentiles("title", {"int8": (8.0, 11.0, 20.0), "other": (1.0, 2.0, 3.0)}, "µs"),
     "intervals": lambda: charts.intervals("title", {"control": (0.99, 1.0, 1.01)}),
     "bars": lambda: charts.bars("title", {"linear1": 20.0, "linear2": None}, "dB"),
@@ -109,10 +109,10 @@ def test_shares_are_labelled_as_percentages():
 
 
 def test_the_matrix_shows_every_count_that_is_not_zero():
-    shown = texts(charts.confusion_matrix("", [[5, 0, 11], [0, 77, 0], [0, 22, 99]]))
-    assert [word for word in shown if word not in ("0", "1", "2")] == [
-        "predicted digit",
-        "shown digit",
+    shown = texts(charts.confusion_matrix("", [[5, 0, 11], [0, 77, 0], [0, 22, 99]], ["a", "b", "c"]))
+    assert [word for word in shown if word not in ("a", "b", "c")] == [
+        "predicted",
+        "shown",
         "5",
         "11",
         "77",
@@ -123,7 +123,7 @@ def test_the_matrix_shows_every_count_that_is_not_zero():
 
 @pytest.mark.parametrize("counts", [[[3, 0], [0, 4]], [[0, 3], [4, 0]]])
 def test_a_matrix_of_only_correct_or_only_wrong_predictions_is_drawn(counts):
-    assert {"3", "4"} <= set(texts(charts.confusion_matrix("", counts)))
+    assert {"3", "4"} <= set(texts(charts.confusion_matrix("", counts, ["0", "1"])))
 
 
 def test_percentiles_are_drawn_in_ascending_order():

@@ -89,7 +89,7 @@ def test_the_page_shows_the_figures_of_the_run(small_run):
         "112.6 kB",
         "6.8 µs",
         "5.3 times",
-        "0.50 points less than fp32; the same digit for 99.50 % of the images",
+        "0.50 points less than fp32; the same class for 99.50 % of the images",
     ):
         assert figure in words
     for cell in ("412,040", "112,552", "0.188 [0.186, 0.189]", "Neoverse N1", files.sha256(b"int8")):
