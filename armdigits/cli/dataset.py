@@ -1,61 +1,72 @@
-"""Set params.yaml to one of the two data sets: its name, and the values that must fit its size.
+"""Set params.yaml to a data set: its name, the path of your files, and the values that must fit its size.
 
-Everything else in the file stays as it is, comments included.
+mnist and digits need no path; with one, the pictures in that folder are added to their training images. Everything
+else in params.yaml stays as it is, comments included.
+
+examples:
+  armdigits dataset digits               scikit-learn's digits, which need no network
+  armdigits dataset folder letters       your pictures: letters/a/1.png, letters/a/2.jpg, letters/b/1.png, ...
+  armdigits dataset idx fashion          four files in MNIST's format: Fashion-MNIST, KMNIST, EMNIST, ...
+  armdigits dataset mnist mine           MNIST, and your pictures of digits: mine/7/1.png, ...
 """
 
 import argparse
 import io
-from typing import Any
 
 from ruamel.yaml import YAML
 
 from armdigits.core import files, paths
-from armdigits.core.parameters import load_parameters
-
-# digits has 1,437 training and 360 test images: one test image is 0.28 % of its accuracy.
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "mnist": {
-        "dataset": {"name": "mnist", "validation": 5000},
-        "evaluate": {"min_accuracy": 0.985},
-        "quantize": {"calibration_samples": 1024, "max_accuracy_drop": 0.002},
-    },
-    "digits": {
-        "dataset": {"name": "digits", "validation": 200},
-        "evaluate": {"min_accuracy": 0.93},
-        "quantize": {"calibration_samples": 1000, "max_accuracy_drop": 0.02},
-    },
-}
+from armdigits.core.parameters import check_sizes, load_parameters, parse_parameters
+from armdigits.data import registry
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("name", choices=PRESETS, help="the data set")
+    parser.add_argument("name", metavar="NAME", help=", ".join(registry.REGISTRY))
+    parser.add_argument("path", metavar="PATH", nargs="?", help="the folder of your files")
 
 
 def run(options: argparse.Namespace) -> None:
     """Change params.yaml and print the changes."""
-    print("\n".join(select(options.name)) or f"params.yaml: {options.name} is selected already")
+    changes = select(options.name, options.path)
+    print("\n".join(changes) or f"params.yaml: {options.name} is selected already")
+    if changes and "evaluate" not in registry.entry(options.name).presets:
+        print("The gates evaluate.min_accuracy and quantize.max_accuracy_drop are low; raise them after a run.")
 
 
-def select(name: str) -> list[str]:
+def select(name: str, path: str | None = None) -> list[str]:
     """Change params.yaml.
 
     Returns:
         A line for each value that changed, as `dataset.name: mnist -> digits`.
+
+    Raises:
+        BadInput: there is no such data set, its files cannot be used, or other values in params.yaml do not fit; the
+            file is unchanged.
     """
-    load_parameters(paths.PARAMETERS)  # refuses a broken file before it is rewritten
+    before = load_parameters(paths.PARAMETERS)  # refuses a broken file before it is rewritten
+    survey = registry.survey(before.dataset.model_copy(update={"name": name, "path": path}))
+    presets = registry.presets(name, survey)
+    values = {**presets, "dataset": {"name": name, "path": path, **presets["dataset"]}}
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
     content = yaml.load(paths.PARAMETERS.read_text())
-    changes = []
-    for section, values in PRESETS[name].items():
-        for key, value in values.items():
-            before = content[section][key]
-            if before != value:
-                content[section][key] = value
-                changes.append(f"{section}.{key}: {before} -> {value}")
+    changes = [
+        f"{section}.{key}: {_text(content[section][key])} -> {_text(value)}"
+        for section, keys in values.items()
+        for key, value in keys.items()
+        if content[section][key] != value
+    ]
+    for section, keys in values.items():
+        content[section].update(keys)
     text = io.StringIO()
     yaml.dump(content, text)
+    changed = parse_parameters(text.getvalue().encode(), paths.PARAMETERS)
+    check_sizes(changed, len(survey.classes), survey.train_images, survey.added)
     files.write_bytes(paths.PARAMETERS, text.getvalue().encode())
     return changes
+
+
+def _text(value: object) -> str:
+    return "null" if value is None else str(value)

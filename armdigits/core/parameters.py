@@ -151,11 +151,17 @@ def load_parameters(path: Path) -> Parameters:
         BadInput: one line for each error, as `params.yaml: train.epochs: input should be ..., got ...`.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_bytes())
+        return parse_parameters(path.read_bytes(), path)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; run from the project folder") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def parse_parameters(text: bytes, path: Path) -> Parameters:
+    """The same, for the text of the file; `path` is named in errors."""
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, LookupError, RecursionError) as error:  # ruamel raises all of these
         raise BadInput(f"{path}: {_yaml_problem(error)}") from None
     if not isinstance(content, dict):

@@ -4,6 +4,7 @@ An entry has all that the project knows of one; docs/your-own.md adds another. T
 seconds to import, and `preflight` needs none of them, so they are imported where a data set is loaded.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,7 +79,7 @@ REGISTRY = {
 def entry(name: str) -> DataSet:
     """The data set of this name; raises BadInput where there is none."""
     if name not in REGISTRY:
-        raise BadInput(f"{paths.PARAMETERS}: dataset.name: expected {' or '.join(REGISTRY)}, got {name!r}")
+        raise BadInput(f"{paths.PARAMETERS}: dataset.name: expected one of {', '.join(REGISTRY)}, got {name!r}")
     return REGISTRY[name]
 
 
@@ -118,6 +119,30 @@ def record(dataset: Dataset, surveyed: Survey) -> dict[str, str]:
     found = checksums(surveyed.files)
     hold(found if entry(dataset.name).is_fixed else {})
     return {"dataset.path": digest(folder_of(dataset), found)} if found else {}
+
+
+def presets(name: str, surveyed: Survey) -> Values:
+    """The values of params.yaml that go with a data set: those of its entry, or else those that fit its size.
+
+    An epoch has at least eight steps, because a model learns little in fewer. Where nothing is known of the images,
+    the gates let pass any accuracy above chance, and a loss of five test images.
+    """
+    classes, total = len(surveyed.classes), surveyed.train_images
+    validation = min(5000, -(-total // 7))
+    left = total - validation + surveyed.added
+    largest = 2 ** max(1, int(math.log2(max(left, 1) / 8)))  # a power of two, as usual
+    fitted: dict[str, dict[str, Any]] = {
+        "dataset": {"validation": validation},
+        "teach": {"batch_size": min(128, largest)},
+        "train": {"batch_size": min(32, largest)},
+        "evaluate": {"min_accuracy": round(1 / classes, 3)},
+        "quantize": {
+            "calibration_samples": min(1024, left),
+            "max_accuracy_drop": min(1.0, max(0.02, round(5 / surveyed.test_images, 3))),
+        },
+    }
+    own = entry(name).presets
+    return {section: {**values, **own.get(section, {})} for section, values in fitted.items()}
 
 
 def full_name(dataset: Dataset) -> str:
