@@ -1,14 +1,19 @@
 """What the tests share: projects to run stages in, and small data sets."""
 
+import gzip
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from armdigits.core import paths, stage
 from armdigits.data.dataset import Split, write_dataset
@@ -108,6 +113,35 @@ def results(project: Path) -> dict[Path, bytes]:
     """The bytes of every file in the folders that the stages write, by path."""
     folders = (project / name for name in ("data", "models", "metrics"))
     return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+def write_pictures(folder: Path, count: int, classes: dict[str, int] | None = None) -> None:
+    """Put pictures of scikit-learn's digits there, as `folder`/<class>/<number>.png.
+
+    Args:
+        folder: is made where it is missing.
+        count: of pictures of each class.
+        classes: for the name of each class the digit that is shown; by default three letters.
+    """
+    images, labels = load_digits(return_X_y=True)
+    for name, digit in (classes or {"a": 0, "b": 1, "c": 7}).items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(images[labels == digit][:count]):
+            picture = Image.fromarray(255 - (image * 15).astype(np.uint8).reshape(8, 8))
+            picture.resize((40, 40), Image.Resampling.BICUBIC).save(folder / name / f"{number}.png")
+
+
+def write_idx(folder: Path, splits: dict[str, Split], prefix: str = "", compressed: bool = True) -> None:
+    """Put the four IDX files of the splits `train` and `t10k` there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, split in splits.items():
+        for kind, array in (("images-idx3", split.images.numpy()), ("labels-idx1", split.labels.numpy())):
+            content = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+            name = f"{prefix}{part}-{kind}-ubyte"
+            if compressed:
+                (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+            else:
+                (folder / name).write_bytes(content)
 
 
 def some_images(count: int, seed: int = 0) -> Split:

@@ -118,7 +118,7 @@ def load_added(dataset: Dataset, classes: Sequence[str]) -> tuple["Split", dict[
     folder = folder_of(dataset)
     pictures = _read(folder, _list(folder), classes)
     if not pictures.labels:
-        raise BadInput(*shortened(pictures.left_out), f"{folder}: none of its {len(found)} pictures can be used")
+        raise BadInput(*shortened(pictures.left_out), f"{folder}: none of its pictures can be used")
     return pictures.split(), {folder.name: digest(folder, checksums(found))}, tuple(pictures.left_out)
 
 

@@ -74,7 +74,7 @@ def load(dataset: Dataset) -> "Images":
     def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
         upright = images.transpose(0, 2, 1) if found["train images"].name.startswith(TRANSPOSED) else images
         positions = np.searchsorted(values, labels).astype(np.uint8)
-        return Split(torch.from_numpy(np.ascontiguousarray(upright)), torch.from_numpy(positions))
+        return Split(torch.from_numpy(np.array(upright, order="C")), torch.from_numpy(positions))
 
     source = {path.name: checksum for path, checksum in checksums(surveyed.files).items()}
     return Images(split(train_images, train_labels), split(test_images, test_labels), source, classes)
@@ -93,9 +93,8 @@ def _find(folder: Path) -> dict[str, Path]:
             prefixes.add(match["prefix"])
             found[f"{'train' if match['part'] == 'train' else 'test'} {match['kind']}"].append(path)
     if len(prefixes) > 1:
-        raise BadInput(
-            f"{folder}: files of several data sets ({', '.join(sorted(prefixes))}); give each its own folder"
-        )
+        listed = ", ".join(map(repr, sorted(prefixes)))
+        raise BadInput(f"{folder}: files of several data sets, whose names begin with {listed}; give each a folder")
     for name, candidates in found.items():
         if len(candidates) > 1:
             raise BadInput(f"{folder}: the {name} twice ({', '.join(path.name for path in candidates)}); remove one")

@@ -1,31 +1,85 @@
 """`armdigits dataset`."""
 
+import pytest
+
 from armdigits.cli import main
 from armdigits.cli.dataset import select
 from armdigits.core import paths
+from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
-from tests.helpers import PARAMETERS
+from tests.helpers import PARAMETERS, set_parameters, write_pictures
 
 
-def test_selecting_a_data_set_changes_its_values_and_keeps_the_comments(folder):
-    original = PARAMETERS.read_text()
-    (folder / "params.yaml").write_text(original)
+@pytest.fixture(autouse=True)
+def original(folder):
+    """The text of params.yaml, which is in the current folder."""
+    paths.PARAMETERS.write_text(PARAMETERS.read_text())
+    return PARAMETERS.read_text()
+
+
+def comments(text):
+    return [line.split("#")[1:] for line in text.splitlines()]
+
+
+def test_selecting_a_data_set_changes_its_values_and_keeps_the_comments(original):
     select("mnist")
-    mnist = (folder / "params.yaml").read_text()
+    mnist = paths.PARAMETERS.read_text()
     changes = select("digits")
     assert "dataset.name: mnist -> digits" in changes
     assert load_parameters(paths.PARAMETERS).dataset.name == "digits"
-    comments = [line.split("#")[1:] for line in original.splitlines()]
-    assert [line.split("#")[1:] for line in (folder / "params.yaml").read_text().splitlines()] == comments
+    assert comments(paths.PARAMETERS.read_text()) == comments(original)
     select("mnist")
-    assert (folder / "params.yaml").read_text() == mnist
+    assert paths.PARAMETERS.read_text() == mnist
 
 
-def test_the_command_prints_the_changes_or_that_there_are_none(folder, capsys):
-    (folder / "params.yaml").write_text(PARAMETERS.read_text())
+def test_one_command_sets_all_values_for_a_folder_of_pictures_and_another_sets_them_back(folder, original, capsys):
+    select("mnist")
+    mnist = paths.PARAMETERS.read_text()
+    write_pictures(folder / "my ä", 20)
+    main(["dataset", "folder", "my ä"])
+    printed = capsys.readouterr().out.splitlines()
+    parameters = load_parameters(paths.PARAMETERS)
+    assert (parameters.dataset.name, parameters.dataset.path, parameters.dataset.validation) == ("folder", "my ä", 7)
+    assert (parameters.train.batch_size, parameters.quantize.calibration_samples) == (4, 41)
+    assert "dataset.path: null -> my ä" in printed
+    assert "evaluate.min_accuracy: 0.985 -> 0.333" in printed
+    assert printed[-1].startswith("The gates evaluate.min_accuracy and quantize.max_accuracy_drop are low")
+    assert comments(paths.PARAMETERS.read_text()) == comments(original)
+    select("mnist")
+    assert paths.PARAMETERS.read_text() == mnist
+
+
+def test_the_command_prints_the_changes_or_that_there_are_none(capsys):
     main(["dataset", "mnist"])
     capsys.readouterr()
     main(["dataset", "digits"])
     assert "dataset.name: mnist -> digits\n" in capsys.readouterr().out
     main(["dataset", "digits"])
     assert capsys.readouterr().out == "params.yaml: digits is selected already\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("cifar",), "params.yaml: dataset.name: expected one of mnist, digits, idx, folder, got 'cifar'"),
+        (("folder",), "params.yaml: dataset.path: expected the folder of the data set folder, got null"),
+        (("idx", "gone"), "params.yaml: dataset.path: gone: no such folder"),
+        (("folder", "few"), "few: expected at least 10 pictures of each class, found a: 3, b: 3, c: 3"),
+        (("mnist", "few"), "few/a: no class of mnist; expected folders named 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+    ],
+)
+def test_a_data_set_that_cannot_be_used_changes_nothing(folder, original, arguments, line):
+    write_pictures(folder / "few", 3)
+    with pytest.raises(BadInput) as caught:
+        select(*arguments)
+    assert str(caught.value) == line
+    assert paths.PARAMETERS.read_text() == original
+
+
+def test_other_values_that_do_not_fit_are_named_and_nothing_changes(folder):
+    write_pictures(folder / "mine", 20)
+    set_parameters(folder, {"train.processes": "8"})
+    before = paths.PARAMETERS.read_text()
+    with pytest.raises(BadInput, match=r"^params.yaml: train.processes: expected a divisor of train.batch_size \(4\)"):
+        select("folder", "mine")
+    assert paths.PARAMETERS.read_text() == before

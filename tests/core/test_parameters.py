@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from armdigits.core.errors import BadInput
-from armdigits.core.parameters import Parameters, load_parameters
+from armdigits.core.parameters import Parameters, check_sizes, load_parameters
 from tests.helpers import PARAMETERS, set_parameters
 
 
@@ -45,10 +45,8 @@ def test_a_valid_file_is_read(project: Path) -> None:
         ("train.teacher_weight", "0", "train.temperature: expected 1 where train.teacher_weight is 0, got 3.0"),
         ("teach.views", "0", "teach.views: input should be greater than or equal to 1, got 0"),
         ("augmentation.zoom", "-0.5", "augmentation.zoom: input should be greater than or equal to 0, got -0.5"),
-        ("dataset.name", "cifar", "dataset.name: input should be 'mnist' or 'digits', got 'cifar'"),
-        ("dataset.validation", "60000", "dataset.validation: expected 10 to 59990 of the 60000 training images"),
-        ("train.batch_size", "55001", "train.batch_size: expected at most 55000, the training images that remain"),
-        ("quantize.calibration_samples", "60000", "calibration_samples: expected at most 55000, the training images"),
+        ("dataset.path", "''", "dataset.path: string should have at least 1 character, got ''"),
+        ("dataset.path", "2024", "dataset.path: input should be a valid string, got 2024"),
         ("train.processes", "0", "train.processes: input should be greater than or equal to 1, got 0"),
         ("train.processes", "3", "train.processes: expected a divisor of train.batch_size (32)"),
         ("train.processes", "64", "train.processes: expected a divisor of train.batch_size (32)"),
@@ -79,8 +77,28 @@ def test_all_errors_are_reported_at_once(project: Path) -> None:
 
 
 def test_values_that_contradict_each_other_are_all_reported_at_once(project: Path) -> None:
-    lines = errors(project, train__batch_size="60000", train__processes="7", train__schedule="constant")
-    assert [line.split(": ")[1] for line in lines] == ["train.batch_size", "train.warm_up", "train.processes"]
+    lines = errors(project, teach__schedule="constant", train__processes="7", train__schedule="constant")
+    assert [line.split(": ")[1] for line in lines] == ["teach.warm_up", "train.warm_up", "train.processes"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("dataset.validation", "9", "expected 10 to 59990 of the 60000 training images, at least one per class, got 9"),
+        ("dataset.validation", "59991", "expected 10 to 59990 of the 60000 training images, at least one per class, "
+         "got 59991"),
+        ("teach.batch_size", "55008", "expected at most 55007, the training images that remain, got 55008"),
+        ("train.batch_size", "55008", "expected at most 55007, the training images that remain, got 55008"),
+        ("quantize.calibration_samples", "60000", "expected at most 55007, the training images that remain, got 60000"),
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_the_number_of_images_gets_one_line(
+    project: Path, key: str, value: str, line: str
+) -> None:
+    set_parameters(project, {key: value})
+    with pytest.raises(BadInput) as caught:
+        check_sizes(load_parameters(Path("params.yaml")), classes=10, train_images=60_000, added=7)
+    assert str(caught.value) == f"params.yaml: {key}: {line}"
 
 
 def test_several_views_without_augmentation_are_refused(project: Path) -> None:

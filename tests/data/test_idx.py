@@ -1,0 +1,162 @@
+"""Data sets in MNIST's format: four IDX files in a folder."""
+
+import gzip
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+
+from armdigits.core.errors import BadInput
+from armdigits.core.parameters import Dataset
+from armdigits.data import idx
+from armdigits.data.dataset import Split
+from tests.helpers import MNIST, needs_mnist, some_images, write_idx
+
+FASHION = Dataset(name="idx", path="fashion", validation=20, seed=1)
+TRAIN, TEST = some_images(60, 1), some_images(30, 2)
+
+
+@pytest.fixture
+def fashion(folder: Path) -> Path:
+    """A folder `fashion` in the current one, with compressed files: 60 and 30 images of noise."""
+    write_idx(folder / "fashion", {"train": TRAIN, "t10k": TEST})
+    return folder / "fashion"
+
+
+def refusal(where: Path) -> str:
+    """The line with which the files are refused, by the survey already."""
+    with pytest.raises(BadInput) as caught:
+        idx.survey(FASHION)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith("fashion")
+    return line
+
+
+def unpack(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes())
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("prefix", ["", "kmnist-"])
+def test_four_files_are_read_compressed_or_not_with_any_prefix(folder: Path, compressed: bool, prefix: str) -> None:
+    write_idx(folder / "fashion", {"train": TRAIN, "t10k": TEST}, prefix, compressed)
+    images = idx.load(FASHION)
+    assert torch.equal(images.train.images, TRAIN.images)
+    assert torch.equal(images.test.labels, TEST.labels)
+    assert images.classes == tuple("0123456789")
+    assert len(images.source) == 4
+
+
+def test_the_survey_counts_what_is_loaded(fashion: Path) -> None:
+    survey = idx.survey(FASHION)
+    assert survey[:3] == (tuple("0123456789"), 60, 30)
+    assert len(survey.files) == 4
+
+
+def test_the_images_of_emnist_are_put_upright(folder: Path) -> None:
+    write_idx(folder / "fashion", {"train": TRAIN, "test": TEST}, "emnist-letters-")
+    images = idx.load(FASHION)
+    assert torch.equal(images.train.images, TRAIN.images.transpose(1, 2))
+    assert torch.equal(images.test.images, TEST.images.transpose(1, 2))
+
+
+def test_labels_may_start_at_1_and_have_gaps_and_are_the_names_of_the_classes(folder: Path) -> None:
+    splits = {name: Split(split.images, split.labels * 2 + 1) for name, split in (("train", TRAIN), ("t10k", TEST))}
+    write_idx(folder / "fashion", splits)
+    images = idx.load(FASHION)
+    assert images.classes == ("1", "3", "5", "7", "9", "11", "13", "15", "17", "19")
+    assert torch.equal(images.train.labels, TRAIN.labels)
+
+
+def test_a_file_may_name_the_classes(fashion: Path) -> None:
+    names = ["T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
+    (fashion / "classes.txt").write_text("\n".join(names) + "\n")
+    assert idx.load(FASHION).classes == tuple(names)
+    assert fashion / "classes.txt" in [fashion / path.name for path in idx.survey(FASHION).files]
+    (fashion / "classes.txt").write_text("\n".join(names[:-1]))
+    assert refusal(fashion) == "fashion/classes.txt: expected 10 lines, one for each label, found 9"
+    (fashion / "classes.txt").write_text("\n".join([*names[:-1], "coat"]))
+    assert refusal(fashion) == "fashion/classes.txt: expected each name of a class once, found coat again"
+
+
+@needs_mnist
+def test_mnists_own_files_are_read_as_the_data_set_mnist_is(folder: Path) -> None:
+    shutil.copytree(MNIST, folder / "fashion")
+    images = idx.load(FASHION)
+    assert (len(images.train), len(images.test)) == (60_000, 10_000)
+    assert images.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+HEADER = struct.pack(">4B3I", 0, 0, 8, 3, 60, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        (IMAGES, b"", "expected an IDX file of magic number 0x00000803 (uint8, 3 dimensions), found an empty file"),
+        (IMAGES, b"\0\0\x0d\3" + HEADER[4:], "expected an IDX file of magic number 0x00000803 (uint8, 3 dimensions), "
+         "found 0x00000d03"),
+        (LABELS, HEADER, "expected an IDX file of magic number 0x00000801 (uint8, 1 dimension), found 0x00000803"),
+        (IMAGES, HEADER[:10], "ends within its header; copy it again"),
+        (IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, 60, 32, 20), "expected images of 28x28 pixels, found 32x20"),
+        (IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, 59, 28, 28), "59 images, but 60 labels in " + LABELS),
+        (LABELS, struct.pack(">4BI", 0, 0, 8, 1, 60) + bytes(59), "expected 60 bytes after the header, found 59; "
+         "copy it again"),
+        (LABELS, struct.pack(">4BI", 0, 0, 8, 1, 60) + bytes(60), "labels that no training image has"),
+    ],
+    ids=["empty", "floats", "images as labels", "header", "size", "count", "length", "one class"],
+)  # fmt: skip
+def test_a_file_that_is_not_what_its_name_says_is_refused_before_images_are_read(
+    folder: Path, name: str, content: bytes, line: str
+) -> None:
+    write_idx(folder / "fashion", {"train": TRAIN, "t10k": TEST}, compressed=False)
+    (folder / "fashion" / name).write_bytes(content)
+    found = refusal(folder)
+    assert line in found
+    assert found.startswith("fashion/")
+
+
+def test_images_that_are_cut_off_are_refused_when_they_are_read(folder: Path) -> None:
+    write_idx(folder / "fashion", {"train": TRAIN, "t10k": TEST}, compressed=False)
+    (folder / "fashion" / IMAGES).write_bytes((folder / "fashion" / IMAGES).read_bytes()[:-1])
+    idx.survey(FASHION)
+    with pytest.raises(BadInput, match="^fashion/.*expected 47,040 bytes after the header, found 47,039; copy it"):
+        idx.load(FASHION)
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(bytes(60))[:-9]], ids=["text", "cut off"])
+def test_a_damaged_gzip_file_is_refused(fashion: Path, content: bytes) -> None:
+    (fashion / f"{LABELS}.gz").write_bytes(content)
+    assert f"fashion/{LABELS}.gz: not a complete gzip file (" in refusal(fashion)
+
+
+def test_a_missing_file_and_one_that_is_there_twice_are_named(fashion: Path) -> None:
+    (fashion / LABELS).write_bytes(unpack(fashion / f"{LABELS}.gz"))
+    assert refusal(fashion) == f"fashion: the train labels twice ({LABELS}, {LABELS}.gz); remove one"
+    for path in fashion.glob("*labels*"):
+        path.unlink()
+    assert refusal(fashion).startswith("fashion: has no train labels, test labels; expected train-images-idx3-ubyte")
+
+
+def test_the_files_of_two_data_sets_in_one_folder_are_refused(fashion: Path) -> None:
+    write_idx(fashion, {"train": TRAIN, "test": TEST}, "emnist-balanced-")
+    assert refusal(fashion) == (
+        "fashion: files of several data sets, whose names begin with '', 'emnist-balanced-'; give each a folder"
+    )
+
+
+def test_one_class_is_refused(folder: Path) -> None:
+    splits = {name: Split(split.images, split.labels * 0) for name, split in (("train", TRAIN), ("t10k", TEST))}
+    write_idx(folder / "fashion", splits)
+    assert refusal(folder) == "fashion: expected 2 to 100 classes, found 1 (0)"
+
+
+def test_more_than_100_classes_are_refused(folder: Path) -> None:
+    labels = torch.arange(101, dtype=torch.uint8)
+    images = some_images(101).images
+    write_idx(folder / "fashion", {"train": Split(images, labels), "t10k": Split(images, labels)})
+    assert refusal(folder) == "fashion: expected 2 to 100 classes, found 101"
