@@ -108,7 +108,9 @@ def test_the_paths_in_a_stages_code_are_its_deps_or_outs(name):
     used = {str(getattr(paths, name)) for name in names}
     local = {path for path in used if path.startswith(".state/")}
     assert used - local <= {*stage.get("deps", []), *outs(stage)}
-    assert set(outs(stage)) <= used | {str(paths.PROVENANCE), str(paths.PROGRAM_RECORD), str(paths.CHECKSUMS)}, "nothing writes it"
+    assert set(outs(stage)) <= used | {str(paths.PROVENANCE), str(paths.PROGRAM_RECORD), str(paths.CHECKSUMS)}, (
+        "nothing writes it"
+    )
 
 
 @pytest.mark.parametrize("path", [path for stage in STAGES.values() for path in outs(stage)])

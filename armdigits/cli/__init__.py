@@ -23,7 +23,7 @@ VERBS = {
     "sweep": "print a table of experiments, mean and deviation over seeds",
     "compare": "compare the results of two machines",
     "verify": "check outputs, DVC's cache and the digests that tie them",
-    "dataset": "set params.yaml to MNIST or to scikit-learn's digits",
+    "dataset": "set params.yaml to a data set: MNIST, digits, or your own files",
 }
 MORE = """examples:
   armdigits predict photo.jpg            photo.jpg: 7  (7 99.2 %, 2 0.5 %, 3 0.1 %)
