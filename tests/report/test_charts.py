@@ -126,6 +126,24 @@ def test_a_matrix_of_only_correct_or_only_wrong_predictions_is_drawn(counts):
     assert {"3", "4"} <= set(texts(charts.confusion_matrix("", counts, ["0", "1"])))
 
 
+def test_a_matrix_shows_the_names_of_the_classes_and_shortens_long_ones():
+    shown = texts(charts.confusion_matrix("", [[5, 0], [0, 7]], ["<b> $x$", "a long name of a class"]))
+    assert shown.count("<b> $x$") == shown.count("a long name…") == 2
+
+
+@pytest.mark.parametrize(("classes", "numbers"), [(20, 1), (21, 0), (100, 0)])
+def test_a_matrix_of_many_classes_shows_all_names_but_not_the_numbers(classes, numbers):
+    counts = [[999 if row == column == 3 else 0 for column in range(classes)] for row in range(classes)]
+    svg = charts.confusion_matrix("", counts, [f"n{number}" for number in range(classes)])
+    assert texts(svg).count("999") == numbers
+    assert {f"n{number}" for number in range(classes)} <= set(texts(svg))
+    assert len(svg) < 250_000
+
+
+def test_a_name_in_another_script_is_drawn_without_a_warning():
+    assert "か" in texts(charts.bars("", {"か": 1.0}, "%"))
+
+
 def test_percentiles_are_drawn_in_ascending_order():
     svg = charts.percentiles("", {"int8": (8.0, 11.0, 20.0)}, "µs")
     p90, p99, p50 = discs(svg)

@@ -12,6 +12,10 @@ def pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("L"))
 
 
+def test_names_with_dollars_or_in_another_script_are_drawn_as_text():
+    assert digits_grid("title", some_images(1).images.numpy(), ["$\\frac read as か $"])
+
+
 @pytest.mark.parametrize("count", [0, 1, 8, 9])
 def test_a_grid_has_a_row_for_every_eight_digits(count):
     height, width = pixels(digits_grid("title", some_images(9).images.numpy(), ["caption"] * count)).shape

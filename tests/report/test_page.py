@@ -6,12 +6,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
 
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
-from armdigits.data.dataset import read_split
-from armdigits.models.checkpoint import read_checkpoint
+from armdigits.data.dataset import Split, read_provenance, read_split, write_dataset
+from armdigits.models.checkpoint import read_checkpoint, write_checkpoint
+from armdigits.models.mlp import NeuralNetwork
 from armdigits.report.page import REPORT, render
 from tests.helpers import run
 
@@ -134,6 +136,26 @@ def test_the_page_shows_every_mistake(small_run):
     words = read().words
     assert sorted(word for word in words if re.fullmatch(r"\d → \d", word)) == sorted(wrong)
     assert f"The {len(wrong)} most confident of {len(wrong)} mistakes on 30 test images: label → prediction." in words
+
+
+def test_the_page_has_the_names_of_the_classes(small_run):
+    record = read_provenance()
+    names = [f"<{name}>" for name in ("circle", "cross", "square")]
+    splits = {path: read_split(path) for path in (paths.TRAIN_DATA, paths.VALIDATION_DATA, paths.TEST_DATA)}
+    write_dataset(
+        "folder mine",
+        record["source"],
+        {path: Split(one.images, one.labels % 3) for path, one in splits.items()},
+        names,
+    )
+    torch.manual_seed(0)
+    write_checkpoint(paths.MODEL, NeuralNetwork())
+    files.write_csv(paths.PREDICTIONS, ("actual", "predicted"), [(names[0], names[1]), (names[2], names[2])])
+    scores = {name: {"precision": 0.9, "recall": 0.9, "f1": 0.9} for name in names}
+    files.write_json(paths.EVALUATE_DETAILS, {"classes": scores})
+    page = render()
+    assert page.count("&lt;cross&gt;</text>") == 3, "twice beside the matrix, once beside the F1 scores"
+    assert re.search(r"<strong>&lt;(circle|cross|square)&gt; → &lt;(circle|cross|square)&gt;</strong>", page)
 
 
 def test_the_page_shows_no_more_mistakes_than_the_limit(small_run):

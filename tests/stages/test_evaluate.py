@@ -52,6 +52,17 @@ def test_the_metrics_equal_those_counted_by_hand() -> None:
     assert details["macro_recall"] == pytest.approx((1 / 2 + 1) / 10)
 
 
+def test_the_scores_have_the_names_of_the_classes() -> None:
+    logits = torch.tensor([[2.0, 1, 0], [2, 1, 0], [0, 1, 2]])
+    metrics, details = evaluate(logits, torch.tensor([0, 1, 2]), ["circle", "cross", "square"])
+    classes = details["classes"]
+    assert isinstance(classes, dict)
+    assert {name: scores["f1"] for name, scores in classes.items()} == pytest.approx(
+        {"circle": 2 / 3, "cross": 0, "square": 1}
+    )
+    assert metrics["macro_f1"] == pytest.approx((2 / 3 + 1) / 3)
+
+
 def test_the_loss_is_torchs_cross_entropy() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(50, 10), torch.arange(50) % 10

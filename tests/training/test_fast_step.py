@@ -3,7 +3,7 @@ import re
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from armdigits.models.mlp import NeuralNetwork
@@ -38,6 +38,13 @@ def test_the_fast_step_equals_the_plain_step(distillation, dropout):
             logits.append(each(IMAGES.pixels(), IMAGES.targets(), teacher_logits, 0.001))
         torch.testing.assert_close(*logits, rtol=0, atol=1e-4, msg=REMEDY)
     assert fast_step.difference_to_plain_step(model, distillation) < fast_step.TOLERANCE, REMEDY
+
+
+@pytest.mark.parametrize("classes", [2, 3, 100])
+def test_the_fast_step_equals_the_plain_step_with_any_number_of_classes(classes):
+    model = NeuralNetwork(dropout=0.2)
+    model.linear3 = nn.Linear(256, classes)
+    assert fast_step.difference_to_plain_step(model, DISTILLATION) < fast_step.TOLERANCE, REMEDY
 
 
 def smoothed(logits: Tensor, labels: Tensor, *_: object) -> Tensor:
