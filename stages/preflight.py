@@ -11,11 +11,14 @@ another machine, the benchmark alone runs again.
 from armdigits.core import paths, stage
 from armdigits.core.files import write_json
 from armdigits.core.parameters import Parameters
+from armdigits.data.dataset import CLASSES
 from armdigits.measure import host
+from armdigits.models import networks
 
 
-def main(_parameters: Parameters) -> None:
-    """Record that the parameters are valid (`stage.run` has checked them), and which machine this is."""
+def main(parameters: Parameters) -> None:
+    """Check the network; record that the parameters are valid (`stage.run` has checked the rest), and the machine."""
+    networks.build(parameters.model.name, CLASSES)
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid"})
     write_json(paths.HOST, host.identify())
 

@@ -93,7 +93,7 @@ def main(parameters: Parameters) -> None:
     settings = parameters.quantize
     torch.set_num_threads(parameters.train.threads)
     use_threads(parameters.train.threads)
-    model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
+    model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
     calibration = read_split(paths.TRAIN_DATA).pixels()[: settings.calibration_samples]
     test = read_split(paths.TEST_DATA)
     dataset = {"dataset": read_provenance()["name"]}
@@ -115,7 +115,7 @@ def main(parameters: Parameters) -> None:
         raise GateFailed(*failed)
 
     written = {PROGRAMS[name]: content for name, content in programs.items()}
-    write_programs({**written, paths.EMPTY_PROGRAM: empty(settings.max_batch)}, weights_sha256)
+    write_programs({**written, paths.EMPTY_PROGRAM: empty(settings.max_batch, len(classes))}, weights_sha256)
     logits = {name: read_program(path, weights_sha256).logits_of(test.pixels()) for name, path in PROGRAMS.items()}
     metrics, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
     details |= {"disagreements": mcnemar(found), "layers": layer_figures(model, contents["int8"], test.pixels())}

@@ -95,7 +95,7 @@ def write_dataset(name: str, source: dict[str, str], splits: dict[Path, Split]) 
 
 
 def read_provenance() -> dict[str, Any]:
-    """The record that `download` wrote: `name`, `source`, and for each of `files` its counts and `sha256`.
+    """The record that `download` wrote: `name`, `source`, `classes`, and for each of `files` its counts and `sha256`.
 
     Raises:
         BadInput: the record is missing or was changed.
@@ -103,6 +103,7 @@ def read_provenance() -> dict[str, Any]:
     record = files.read_json(paths.PROVENANCE, "download")
     if record.pop("sha256", None) != _digest(record):
         raise BadInput(f"{paths.PROVENANCE}: changed since download wrote it; run: dvc repro --force download")
+    record.setdefault("classes", [str(digit) for digit in range(CLASSES)])
     return record
 
 
