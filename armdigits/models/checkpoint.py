@@ -57,9 +57,7 @@ def write_tensors(
     return len(content)
 
 
-def read_checkpoint(
-    path: Path, settings: Recipe | None = None, network: Model | None = None
-) -> tuple[nn.Module, str]:
+def read_checkpoint(path: Path, settings: Recipe | None = None, network: Model | None = None) -> tuple[nn.Module, str]:
     """Read the network that is named in the file, without dropout, in evaluation mode.
 
     Args:

@@ -103,7 +103,9 @@ def empty(max_batch: int, classes: int) -> bytes:
 
 
 def _export(model: nn.Module, max_batch: int) -> ExportedProgram:
-    example = torch.zeros(min(2, max_batch), 1, *IMAGE_SHAPE)  # torch.export treats a batch of 1 as a constant
+    # torch.export treats a batch of 1 as a constant. From smaller batches than 16 it would conclude, from a choice that
+    # torch makes between its own convolutions, that batches are smaller than 16, and the program would take no others.
+    example = torch.zeros(min(16, max_batch), 1, *IMAGE_SHAPE)
     dynamic = {0: Dim("batch", min=1, max=max_batch)} if max_batch > 1 else None
     return torch.export.export(model, (example,), dynamic_shapes=(dynamic,))
 

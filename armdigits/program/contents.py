@@ -82,8 +82,10 @@ class Window:
     padding: tuple[int, int]
 
     def __str__(self) -> str:
-        size, stride, padding = ("x".join(map(str, pair)) for pair in (self.size, self.stride, self.padding))
-        return f"{size} stride {stride} padding {padding}"
+        text = "{}x{}".format(*self.size)
+        if self.stride != (1, 1):
+            text += " stride {}x{}".format(*self.stride)
+        return text + (" padding {}x{}".format(*self.padding) if any(self.padding) else "")
 
 
 @dataclass(frozen=True)

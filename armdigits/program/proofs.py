@@ -196,7 +196,7 @@ def _error(constant: Constant | None, original: Tensor | None) -> float:
 
 
 def _scales(model: nn.Module, calibration: Tensor) -> list[float]:
-    """The scale of the output of each layer with weights: its range on these images, extended to include 0, over 255."""
+    """The scale of the output of each layer with weights: its range on the images, including 0, over 255."""
     activations = activations_of(model, calibration).values()
     ranges = [(values.min().clamp(max=0), values.max().clamp(min=0)) for values in activations]
     return [max(float(high - low) / 255, SMALLEST_SCALE) for low, high in ranges]

@@ -91,7 +91,7 @@ def activations(program: Contents, pixels: Float32) -> list[Float32]:
             values = _windows(values, part.window, -128).max(-1)
             continue
         layer = next(left)
-        values = layer(values.reshape(len(values), -1)) if layer.window is None else _convolved(layer, values)
+        values = _convolved(layer, layer.window, values) if layer.window else layer(values.reshape(len(values), -1))
         results.append((values.astype(np.float32) - np.float32(layer.output.zero_point)) * layer.output.scale)
     return results
 
@@ -118,10 +118,9 @@ def _without_groups(weight: Int8, groups: int) -> Int8:
     return dense
 
 
-def _convolved(layer: Layer, values: Int8) -> Int8:
+def _convolved(layer: Layer, window: Window, values: Int8) -> Int8:
     """The output int8 [N, out, height, width] of a convolution of int8 [N, in, height, width]."""
-    assert layer.window
-    windows = _windows(values, layer.window, layer.input.zero_point).transpose(0, 2, 3, 1, 4)
+    windows = _windows(values, window, layer.input.zero_point).transpose(0, 2, 3, 1, 4)
     count, height, width, *_ = windows.shape
     outputs = layer(windows.reshape(count * height * width, -1))
     return outputs.reshape(count, height, width, -1).transpose(0, 3, 1, 2)
