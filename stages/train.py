@@ -76,7 +76,7 @@ def main(parameters: Parameters) -> None:
         snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, inputs) if group.rank == 0 else None
         # Convolutions are faster with the channels of a pixel beside each other; linear layers are not affected.
         model = networks.build(parameters.model.name, len(provenance["classes"]), dropout=recipe.dropout)
-        model = model.to(device, memory_format=torch.channels_last)
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in teacher.py
         shape = (recipe.batch_size, 1, 28, 28)
         summary = torchinfo.summary(model, input_size=shape, device=device, verbose=0, col_width=20)  # 80 in all
         if snapshots:

@@ -1,4 +1,4 @@
-"""The networks that `model.name` in params.yaml can choose. To add your own: a file beside this one, and a line here."""
+"""The networks that `model.name` in params.yaml can choose. For your own: a file beside this one, and a line below."""
 
 from torch import nn
 

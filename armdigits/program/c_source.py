@@ -128,11 +128,11 @@ def stack_bytes(program: Contents) -> int:
     """
     steps = _steps(program)
     layers = [step.layer for step in steps]
-    arrays = SIDE * SIDE + sum(prod(step.outputs) for step in steps[:-1])
-    arrays += max((layer.weight.shape[1] for layer in layers if layer.window), default=0)
-    arrays += 2 * max(layer.weight.shape[1] for layer in layers)
-    calls = 1 + any(layer.window for layer in layers)  # functions that hold sums at the same time
-    arrays += calls * 4 * max(len(layer.weight) for layer in layers)
+    most_inputs, most_outputs = (max(layer.weight.shape[axis] for layer in layers) for axis in (1, 0))
+    windows = [layer.weight.shape[1] for layer in layers if layer.window]
+    multiply = 2 * most_inputs + 4 * most_outputs  # bytes; convolutions have them in a function of their own
+    arrays = SIDE * SIDE + sum(prod(step.outputs) for step in steps[:-1]) + multiply
+    arrays += max(windows) + multiply if windows else 0
     stack = 1024 * ceil((arrays + 256) / 1024)
     if stack > STACK_BYTES:
         raise BadInput(f"C source: the layers need {stack:,} bytes of stack, more than {STACK_BYTES:,}")
@@ -145,7 +145,7 @@ def multiplications(program: Contents) -> int:
     Raises:
         BadInput: as `sources`.
     """
-    return sum(step.layer.weight.size * step.windows for step in _steps(program))
+    return sum(prod(step.layer.weight.shape) * step.windows for step in _steps(program))
 
 
 def _steps(program: Contents) -> list[Step]:
@@ -198,7 +198,7 @@ def _check(name: str, layer: reference.Layer, last: bool) -> None:
 
 
 def _linear(layer: reference.Layer, shape: tuple[int, ...]) -> Step:
-    """A linear layer. After a convolution, whose output has the channels last in C and first in torch, its weights move."""
+    """A linear layer. After a convolution its weights move: the channels come last in C, and first in torch."""
     outputs, inputs = layer.weight.shape
     if inputs != prod(shape):
         raise BadInput(f"C source: expected {prod(shape)} inputs, found {inputs}")

@@ -240,7 +240,8 @@ def _layers(graph: dict[str, Any], constants: dict[str, bytes]) -> list[Layer]:
         return Activation(_float(quantization["scale"]), quantization["zero_point"]) if quantization else None
 
     def weighted(node: dict[str, Any], axes: tuple[int, ...]) -> Linear:
-        ends, clamp = node["xnode_union"], node.get("output_min_max")
+        ends = node["xnode_union"]
+        clamp: Any = node.get("output_min_max")
         return Linear(
             weight=constant(ends["filter_id"], axes),
             bias=constant(ends["bias_id"]) if ends["bias_id"] in values else None,
