@@ -30,6 +30,7 @@ from armdigits.data.dataset import read_provenance, read_split
 from armdigits.measure import host
 from armdigits.measure.timing import ratio, summarise, time_interleaved
 from armdigits.models.checkpoint import read_checkpoint
+from armdigits.models.mlp import NeuralNetwork
 from armdigits.program.runtime import use_threads
 from armdigits.report.tables import markdown
 from benchmarks.adapters import OURS, RUNTIMES, Call, Query, Task
@@ -129,6 +130,10 @@ def main() -> None:
     if largest < max(BATCHES):
         raise BadInput(f"params.yaml: quantize.max_batch: expected at least {max(BATCHES)} here, got {largest}")
     model, _ = read_checkpoint(paths.MODEL)
+    if not isinstance(model, NeuralNetwork):
+        raise BadInput(
+            f"{paths.MODEL}: the other runtimes have the network mlp only; run: dvc exp run -S model.name=mlp"
+        )
     calibration = read_split(paths.TRAIN_DATA).pixels()[:CALIBRATION]
     test = read_split(paths.TEST_DATA)
     pixels = test.pixels()

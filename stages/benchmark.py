@@ -142,7 +142,7 @@ def main(parameters: Parameters) -> None:
     settings = parameters.benchmark
     torch.set_num_threads(settings.threads)
     use_threads(settings.threads)
-    model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
+    model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
     fp32, int8 = (read_program(path, weights_sha256) for path in (paths.FP32_PROGRAM, paths.INT8_PROGRAM))
     c = read_c_program().on_tensors()
     variants = variants_of(model, fp32, int8, c, read_content(paths.EMPTY_PROGRAM, weights_sha256))

@@ -14,7 +14,9 @@ from armdigits.core import paths, stage
 from armdigits.core.files import read_json, write_bytes
 from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import read_provenance
-from armdigits.models.mlp import NeuralNetwork
+from armdigits.models import networks
+from armdigits.models.layers import layers_of
+from armdigits.report.tables import markdown
 
 CARD = """# Handwritten digits: an fp32 and an int8 program
 
@@ -30,13 +32,11 @@ Accuracy: share of {test_images:,} test images, none of them used in training. T
 
 ## Architecture
 
-```
 {layers}
-```
 
-The programs have each ReLU fused into the linear layer before it, and no dropout. Their input is float32
-[N, 1, 28, 28], from 0 (background) to 1 (ink), N from 1 to {max_batch}, contiguous in memory. Their output is float32
-[N, 10]: the logits of the digits 0 to 9.
+Sizes are for one image. The programs have each ReLU fused into the layer before it, and no dropout. Their input is
+float32 [N, 1, 28, 28], from 0 (background) to 1 (ink), N from 1 to {max_batch}, contiguous in memory. Their output is
+float32 [N, {classes}]: the logits of the classes {names}.
 
 ## Training data
 
@@ -46,7 +46,7 @@ The programs have each ReLU fused into the linear layer before it, and no dropou
 
 ## Limits
 
-- One digit per image. The programs cannot answer "no digit": every image gets ten probabilities.
+- One digit per image. The programs cannot answer "no digit": every image gets {classes} probabilities.
 - The digit must be placed as in MNIST: scaled to fit 20x20 pixels, its centre of mass in the middle of 28x28. Rotated
   or shifted digits are classified badly. `armdigits/data/preprocessing.py` prepares pictures of any kind.
 - The probabilities are not calibrated, and handwriting unlike that of the training data is classified worse.
@@ -99,7 +99,7 @@ int main() {{
   const auto outputs = module.forward(images);
   if (!outputs.ok()) return 1;
   const float* logits = outputs->at(0).toTensor().const_data_ptr<float>();
-  return static_cast<int>(std::max_element(logits, logits + 10) - logits);  // the digit
+  return static_cast<int>(std::max_element(logits, logits + {classes}) - logits);  // the digit
 }}
 ```
 
@@ -107,10 +107,15 @@ Link it with ExecuTorch's `extension_module`, `extension_tensor` and `xnnpack_ba
 """
 
 
-def layers_of(model: nn.Module) -> str:
-    """The layers of the model, except `nn.Identity`, one per line."""
-    layers = [(name, layer) for name, layer in model.named_children() if not isinstance(layer, nn.Identity)]
-    return "\n".join(f"{name:<10} {layer}" for name, layer in layers)
+def table(model: nn.Module) -> str:
+    """The layers of the network in the order in which they run, except `nn.Identity`, in Markdown."""
+    layers = [layer for layer in layers_of(model) if not isinstance(layer.module, nn.Identity)]
+    rows = []
+    for layer in layers:
+        parameters = sum(parameter.numel() for parameter in layer.module.parameters())
+        shape = " x ".join(map(str, layer.shape))
+        rows.append((f"`{layer.name}`", f"`{layer.module}`", shape, f"{parameters:,}" if parameters else ""))
+    return markdown(("name", "layer", "output", "parameters"), rows, left=3)
 
 
 def card(
@@ -135,7 +140,7 @@ def card(
     row = "| `{0}.pte` | {accuracy:.2%} | {bytes:,} | `{1}` |"
     rows = [row.format(name, record["programs_sha256"][f"{name}.pte"], **quantize[name]) for name in ("fp32", "int8")]
     return CARD.format(
-        parameters=train["parameters"],
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
         rows="\n".join(rows),
         test_images=evaluate["test_images"],
         agreement=quantize["agreement"],
@@ -146,7 +151,9 @@ def card(
         ),
         equal_logits=export["equal_logits"],
         weights=record["weights_sha256"],
-        layers=layers_of(model),
+        layers=table(model),
+        classes=len(record["classes"]),
+        names=", ".join(record["classes"]),
         max_batch=max_batch,
         name=provenance["name"],
         train_images=provenance["files"]["train.safetensors"]["images"],
@@ -158,14 +165,15 @@ def card(
 
 def main(parameters: Parameters) -> None:
     """Read everything, write the card."""
+    record = read_json(paths.PROGRAM_RECORD, "quantize")
     text = card(
-        NeuralNetwork(use_dropout=False),
+        networks.build(parameters.model.name, len(record["classes"]), use_dropout=False),
         read_provenance(),
         read_json(paths.TRAIN_METRICS, "train"),
         read_json(paths.EVALUATE_METRICS, "evaluate"),
         read_json(paths.QUANTIZE_METRICS, "quantize"),
         read_json(paths.EXPORT_METRICS, "export"),
-        read_json(paths.PROGRAM_RECORD, "quantize"),
+        record,
         parameters.quantize.max_batch,
     )
     write_bytes(paths.MODEL_CARD, text.encode())

@@ -69,7 +69,7 @@ def main(parameters: Parameters) -> None:
     """Write all outputs, then check the accuracy."""
     torch.set_num_threads(parameters.train.threads)
     test = read_split(paths.TEST_DATA)
-    model, _ = read_checkpoint(paths.MODEL, parameters.train)
+    model, _ = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
     logits = logits_of(model, test.pixels())
     record = read_provenance()
     classes = record["classes"]

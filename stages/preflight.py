@@ -15,12 +15,14 @@ from armdigits.core.files import write_json
 from armdigits.core.parameters import Parameters, check_sizes
 from armdigits.data import registry
 from armdigits.measure import host
+from armdigits.models import networks
 
 
 def main(parameters: Parameters) -> None:
-    """Record that the parameters are valid (`stage.run` has checked most of them), and which machine this is."""
+    """Check the data set and the network; record that the parameters are valid, and which machine this is."""
     survey = registry.survey(parameters.dataset)
     check_sizes(parameters, len(survey.classes), survey.train_images, survey.added)
+    networks.build(parameters.model.name, len(survey.classes))
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **registry.record(parameters.dataset, survey)})
     write_json(paths.HOST, host.identify())
 

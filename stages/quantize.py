@@ -10,9 +10,12 @@ Fails when a proof does not hold (then only the list of proofs is written, to me
 int8 costs more accuracy than quantize.max_accuracy_drop.
 """
 
+from collections import defaultdict
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from armdigits.core import paths, stage
@@ -24,7 +27,7 @@ from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import accuracy, activations_of
 from armdigits.program import proofs, reference
 from armdigits.program.build import empty, export, lower, quantize
-from armdigits.program.compare import Disagreement, disagreements, mcnemar, sqnr_db
+from armdigits.program.compare import Disagreement, disagreements, mcnemar, powers, sqnr_db
 from armdigits.program.contents import Contents, read_back
 from armdigits.program.runtime import read_program, use_threads, write_programs
 from armdigits.report.figures import digits_grid
@@ -61,10 +64,12 @@ def layer_figures(model: nn.Module, int8: Contents, pixels: Tensor) -> dict[str,
         int8: the contents of the int8 program.
         pixels: float32 [N, 1, 28, 28].
     """
-    signals = activations_of(model, pixels)
-    quantized = reference.activations(int8, pixels.numpy())
-    pairs = zip(signals.items(), quantized, strict=True)
-    return {name: {"sqnr_db": sqnr_db(signal.numpy(), values)} for (name, signal), values in pairs}
+    totals: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
+    for batch in pixels.split(reference.BATCH):
+        pairs = zip(activations_of(model, batch).items(), reference.activations(int8, batch.numpy()), strict=True)
+        for (name, signal), quantized in pairs:
+            totals[name] += powers(signal.numpy(), quantized)
+    return {name: {"sqnr_db": sqnr_db(*total.tolist())} for name, total in totals.items()}
 
 
 def table(metrics: dict[str, Any], details: dict[str, Any]) -> str:
@@ -93,10 +98,11 @@ def main(parameters: Parameters) -> None:
     settings = parameters.quantize
     torch.set_num_threads(parameters.train.threads)
     use_threads(parameters.train.threads)
-    model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train)
+    model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
     calibration = read_split(paths.TRAIN_DATA).pixels()[: settings.calibration_samples]
     test = read_split(paths.TEST_DATA)
-    dataset = {"dataset": read_provenance()["name"]}
+    provenance = read_provenance()
+    dataset, classes = {"dataset": provenance["name"]}, provenance["classes"]
 
     programs = build_programs(model, calibration, settings)
     contents = {name: read_back(content, PROGRAMS[name]) for name, content in programs.items()}
@@ -115,7 +121,7 @@ def main(parameters: Parameters) -> None:
         raise GateFailed(*failed)
 
     written = {PROGRAMS[name]: content for name, content in programs.items()}
-    write_programs({**written, paths.EMPTY_PROGRAM: empty(settings.max_batch)}, weights_sha256)
+    write_programs({**written, paths.EMPTY_PROGRAM: empty(settings.max_batch, len(classes))}, weights_sha256, classes)
     logits = {name: read_program(path, weights_sha256).logits_of(test.pixels()) for name, path in PROGRAMS.items()}
     metrics, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
     details |= {"disagreements": mcnemar(found), "layers": layer_figures(model, contents["int8"], test.pixels())}

@@ -11,13 +11,22 @@ import numpy as np
 import pytest
 import torch
 
+from armdigits.cli import main
 from armdigits.data.dataset import Split
 from armdigits.data.sources import digits
-from tests.helpers import MNIST, ROOT, copy_project, needs_mnist, run, set_parameters, write_idx, write_pictures
+from tests.helpers import (
+    MNIST,
+    copy_project,
+    needs_mnist,
+    run,
+    run_stage_here,
+    set_parameters,
+    write_idx,
+    write_pictures,
+)
+from tests.test_your_own import blocks, change
 
-PAGE = (ROOT / "docs" / "your-own.md").read_text().partition("\n## Data\n")[2].partition("\n## ")[0]
-COMMANDS = re.findall(r"^armdigits dataset [^#\n]*", PAGE, re.MULTILINE)
-MODULE, ENTRY = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = [line for _, block in blocks("Data") for line in block.splitlines() if line.startswith("armdigits dataset")]
 SHAPES = {"circle": 0, "cross": 4, "square": 7}
 
 
@@ -30,7 +39,7 @@ def project(tmp_path: Path) -> Path:
 def command(name: str) -> list[str]:
     """The page's command for the data set `name`."""
     (found,) = [line for line in COMMANDS if f" {name} " in line]
-    return [sys.executable, "-m", *shlex.split(found)]
+    return [sys.executable, "-m", *shlex.split(found, comments=True)]
 
 
 def put_files(project: Path, name: str, count: int = 15) -> None:
@@ -47,20 +56,11 @@ def put_files(project: Path, name: str, count: int = 15) -> None:
         shown = torch.cat([(train.labels == digit).nonzero().flatten()[:count] for digit in SHAPES.values()])
         np.save(project / "shapes" / "images.npy", train.images[shown].numpy())
         np.save(project / "shapes" / "labels.npy", np.repeat(np.arange(3, dtype=np.uint8), count))
-        add_to_registry(project)
-
-
-def add_to_registry(project: Path) -> None:
-    """The file, the import and the entry of the page's example."""
-    (project / "armdigits" / "data" / "arrays.py").write_text(MODULE)
-    imports, entry = ENTRY.strip("\n").split("\n\n")
-    registry = project / "armdigits" / "data" / "registry.py"
-    text = registry.read_text()
-    names = re.search(r"^from armdigits.data import .*$", text, re.MULTILINE)
-    last = re.search(r"^    \"folder\": DataSet.*$", text, re.MULTILINE)
-    assert names
-    assert last
-    registry.write_text(text.replace(names[0], imports).replace(last[0], f"{last[0]}\n{entry}"))
+        for language, block in blocks("Data"):
+            if language == "python":
+                (project / block.splitlines()[0].removeprefix("# ")).write_text(block)
+            elif language == "diff":
+                change(project, block)
 
 
 def done(project: Path, *arguments: str, **variables: str) -> str:
@@ -75,23 +75,28 @@ def record(project: Path) -> dict[str, list[str]]:
     return content
 
 
-@pytest.mark.parametrize("name", ["folder", "idx", "arrays", pytest.param("mnist", marks=needs_mnist)])
-def test_the_pages_command_selects_the_data_set_and_download_reads_it(project: Path, name: str) -> None:
+def test_the_pages_example_of_another_source_is_selected_and_read(project: Path) -> None:
+    put_files(project, "arrays")
+    assert "dataset.path: null -> shapes" in done(project, *command("arrays"))
+    printed = done(project, sys.executable, "-m", "stages.download")
+    assert re.findall(r": ([\d,]+) \w+ images", printed) == ["30", "6", "9"]
+    assert record(project)["classes"] == list(SHAPES)
+
+
+SIZES = {"folder": ["30", "6", "9"], "idx": ["128", "22", "360"], "mnist": ["55,030", "5,000", "10,000"]}
+
+
+@pytest.mark.parametrize("name", ["folder", "idx", pytest.param("mnist", marks=needs_mnist)])
+def test_the_pages_command_selects_the_data_set_and_download_reads_it(
+    project: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     put_files(project, name)
-    printed = done(project, *command(name))
-    path = command(name)[-1]
-    assert f"dataset.path: null -> {path}" in printed
-    for stage in ("preflight", "download"):
-        printed = done(project, sys.executable, "-m", f"stages.{stage}", DATA_MIRROR=str(MNIST))
-    assert (
-        re.findall(r": ([\d,]+) \w+ images", printed)
-        == {
-            "folder": ["30", "6", "9"],
-            "idx": ["128", "22", "360"],
-            "arrays": ["30", "6", "9"],
-            "mnist": ["55,030", "5,000", "10,000"],
-        }[name]
-    )
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("DATA_MIRROR", str(MNIST))
+    main(command(name)[3:])
+    assert f"dataset.path: null -> {command(name)[-1]}" in capsys.readouterr().out
+    assert [run_stage_here(stage) for stage in ("preflight", "download")] == [0, 0]
+    assert re.findall(r": ([\d,]+) \w+ images", capsys.readouterr().out) == SIZES[name]
     assert record(project)["classes"] == list("0123456789" if name in ("idx", "mnist") else SHAPES)
 
 

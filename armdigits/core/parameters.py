@@ -47,6 +47,12 @@ class Augmentation(Section):
         return any(self.model_dump().values())
 
 
+class Model(Section):
+    """The network."""
+
+    name: str  # one of those in armdigits/models/networks.py, which this file must not import; preflight checks it
+
+
 class Recipe(Section):
     """Training with Adam (D. Kingma, J. Ba, 2015)."""
 
@@ -106,6 +112,7 @@ class Parameters(Section):
 
     dataset: Dataset
     augmentation: Augmentation
+    model: Model
     teach: Teach
     train: Train
     evaluate: Evaluate

@@ -18,7 +18,6 @@ from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 
 IMAGE_SHAPE = (28, 28)
-CLASSES = 10  # of MNIST; other data sets have read_provenance()["classes"]
 
 
 @dataclass(frozen=True)

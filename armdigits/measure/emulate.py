@@ -27,8 +27,10 @@ void count(void *engine, uint64_t address, uint32_t size, void *total) {
 """
 NEEDS = {"wasm32": "wasmtime"}  # every other machine needs unicorn
 PAGE = 4096
-DATA = 0x2000_0000  # a page for the image, one for the logits, the stack, and a page to return to
-LOGITS, STACK, TOP, RETURN = DATA + PAGE, DATA + 2 * PAGE, DATA + 10 * PAGE, DATA + 11 * PAGE
+STACK_BYTES = 64 * PAGE
+DATA = 0x2000_0000  # a page for the image, one for the logits, the stack, and two pages to return to
+LOGITS, STACK = DATA + PAGE, DATA + 2 * PAGE
+TOP, RETURN = STACK + STACK_BYTES, STACK + STACK_BYTES + PAGE
 UNTOUCHED = 0xA5
 FUEL = 10**9  # instructions of WebAssembly for one image, more than enough
 
@@ -148,7 +150,7 @@ def _run_wasm(content: bytes, images: NDArray[np.uint8], outputs: int) -> Run:
     image_at = memory.grow(store, 1) * 65536  # a new page, which the program does not know
     logits_at = image_at + images.shape[1]
     logits_at += -logits_at % 16
-    bottom = max(0, top - 2 * PAGE)
+    bottom = max(0, top - STACK_BYTES)
     memory.write(store, bytes([UNTOUCHED]) * (top - bottom), bottom)
 
     logits = np.zeros((len(images), outputs), np.float32)

@@ -7,18 +7,19 @@ metadata entry with JSON inside: safetensors writes several entries in random or
 
 import json
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from armdigits.core import files
 from armdigits.core.errors import BadInput
-from armdigits.core.parameters import Recipe
+from armdigits.core.parameters import Model, Recipe
 from armdigits.data.dataset import read_provenance
-from armdigits.models.mlp import NeuralNetwork
+from armdigits.models import networks
 
-FORMAT = 1
+FORMAT = 2
 
 
 def weights_sha256(weights: dict[str, Tensor]) -> str:
@@ -31,12 +32,14 @@ def weights_sha256(weights: dict[str, Tensor]) -> str:
 
 
 def write_checkpoint(path: Path, model: nn.Module, settings: Recipe | None = None) -> int:
-    """Write the weights of `model`; see `write_tensors`."""
-    return write_tensors(path, model.state_dict(), settings)
+    """Write the weights of `model`, an instance of a registered network; see `write_tensors`."""
+    return write_tensors(path, model.state_dict(), settings, networks.name_of(model))
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], settings: Recipe | None = None) -> int:
-    """Write tensors with `settings`, their digest and that of the training data that `download` recorded.
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], settings: Recipe | None = None, network: str | None = None
+) -> int:
+    """Write tensors with `settings`, the name of their network, and the digests of themselves and of the training data.
 
     Returns:
         The size of the file in bytes.
@@ -44,6 +47,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], settings: Recipe | Non
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     record = {
         "format": FORMAT,
+        "network": network,
         "train_data_sha256": read_provenance()["files"]["train.safetensors"]["sha256"],
         "settings": settings and settings.model_dump(),
         "weights_sha256": weights_sha256(tensors),
@@ -53,23 +57,30 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], settings: Recipe | Non
     return len(content)
 
 
-def read_checkpoint(path: Path, settings: Recipe | None = None) -> tuple[NeuralNetwork, str]:
-    """Read the model without dropout, in evaluation mode.
+def read_checkpoint(path: Path, settings: Recipe | None = None, network: Model | None = None) -> tuple[nn.Module, str]:
+    """Read the network that is named in the file, without dropout, in evaluation mode.
+
+    Args:
+        path: the file.
+        settings: the settings that it must have been trained with; None accepts any.
+        network: the choice of network that it must have been made with; None accepts any.
 
     Returns:
-        The model and the SHA-256 of its weights.
+        The network and the SHA-256 of its weights.
 
     Raises:
-        BadInput: as `read_tensors`, or the weights do not fit the model.
+        BadInput: as `read_tensors` and `networks.build`, or the weights do not fit the network.
     """
-    model = NeuralNetwork(use_dropout=False)
-    weights, digest = read_tensors(path, "train", settings)
+    weights, record = read_tensors(path, "train", settings)
+    if network and record["network"] != network.name:
+        raise BadInput(f"{path}: made with another model.name than that in params.yaml; run: dvc repro --force train")
+    model = networks.build(record["network"], len(read_provenance()["classes"]), use_dropout=False)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         what = str(error).splitlines()[-1].strip()
         raise BadInput(f"{path}: not the weights of this model ({what}); run: dvc repro --force train") from None
-    return model.eval(), digest
+    return model.eval(), record["weights_sha256"]
 
 
 def read_teacher_logits(path: Path, settings: Recipe | None = None) -> Tensor:
@@ -84,7 +95,7 @@ def read_teacher_logits(path: Path, settings: Recipe | None = None) -> Tensor:
     return tensors["teacher_logits"]
 
 
-def read_tensors(path: Path, stage: str, settings: Recipe | None = None) -> tuple[dict[str, Tensor], str]:
+def read_tensors(path: Path, stage: str, settings: Recipe | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a file that `stage` wrote with `write_tensors`.
 
     Args:
@@ -93,21 +104,19 @@ def read_tensors(path: Path, stage: str, settings: Recipe | None = None) -> tupl
         settings: the settings that the file must have been made with; None accepts any.
 
     Returns:
-        The tensors and their SHA-256.
+        The tensors, and the record that `write_tensors` wrote with them.
 
     Raises:
         BadInput: the file is missing, is not a safetensors file, does not match its record, or was made from other
             data or with other settings.
     """
     again = f"run: dvc repro --force {stage}"
-    files.read_bytes(path, stage)  # refuses a file that is missing or unreadable
+    content = files.read_bytes(path, stage)
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            record = json.loads((file.metadata() or {})["record"])
+        tensors, record = load(content), _record_in(content)
         digest = weights_sha256(tensors)
         expected = record.get("weights_sha256")
-    except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
+    except (SafetensorError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"{path}: not a safetensors checkpoint ({error}); {again}") from None
     if record.get("format") != FORMAT:
         raise BadInput(f"{path}: expected checkpoint format {FORMAT}, found {record.get('format', 'none')}; {again}")
@@ -117,4 +126,11 @@ def read_tensors(path: Path, stage: str, settings: Recipe | None = None) -> tupl
         raise BadInput(f"{path}: trained on different data than that in data/; {again}")
     if settings and record.get("settings") != settings.model_dump():
         raise BadInput(f"{path}: trained with different settings than those under {stage} in params.yaml; {again}")
-    return tensors, digest
+    return tensors, record
+
+
+def _record_in(content: bytes) -> dict[str, Any]:
+    """The record in the header of a safetensors file: JSON, after its length in 8 bytes."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    record: dict[str, Any] = json.loads(header["__metadata__"]["record"])
+    return record

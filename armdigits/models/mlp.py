@@ -1,4 +1,4 @@
-"""The model: a multilayer perceptron, 784-96-256-10, 102,762 parameters."""
+"""The tutorial's network: a multilayer perceptron, 784-96-256-10, 102,762 parameters."""
 
 from torch import Tensor, nn
 
@@ -10,12 +10,13 @@ class NeuralNetwork(nn.Module):
         use_dropout: `False` puts `nn.Identity` in the place of both dropouts, for export and quantization. The same
             `state_dict` loads in both forms.
         dropout: probability with which a hidden activation is zeroed in training.
+        classes: number of outputs.
 
     Shapes:
-        input float32 [N, 1, 28, 28], pixel / 255, in [0, 1]; output float32 [N, 10], raw logits.
+        input float32 [N, 1, 28, 28], pixel / 255, in [0, 1]; output float32 [N, classes], raw logits.
     """
 
-    def __init__(self, use_dropout: bool = True, dropout: float = 0.2) -> None:
+    def __init__(self, use_dropout: bool = True, dropout: float = 0.2, classes: int = 10) -> None:
         super().__init__()
         self.use_dropout = use_dropout
         self.flatten = nn.Flatten()
@@ -25,10 +26,10 @@ class NeuralNetwork(nn.Module):
         self.linear2 = nn.Linear(96, 256)
         self.relu2 = nn.ReLU()
         self.dropout2 = nn.Dropout(dropout) if use_dropout else nn.Identity()
-        self.linear3 = nn.Linear(256, 10)
+        self.linear3 = nn.Linear(256, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images [N, 1, 28, 28] to logits [N, 10]."""
+        """Map images [N, 1, 28, 28] to logits [N, classes]."""
         x = self.flatten(images)
         x = self.dropout1(self.relu1(self.linear1(x)))
         x = self.dropout2(self.relu2(self.linear2(x)))

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from armdigits.models.layers import operations_of
+
 BATCH = 1000
 
 
@@ -19,20 +21,17 @@ def logits_of(model: nn.Module, pixels: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def activations_of(model: nn.Module, pixels: Tensor) -> dict[str, Tensor]:
-    """The output of each linear layer, after its ReLU where it has one: float32 [N, features] by the layer's name.
+    """The output of each Conv2d and Linear, after its ReLU where it has one: float32 [N, ...] by the layer's name.
 
     Args:
-        model: in evaluation mode; its layers are children that run in the order in which they were registered.
+        model: in evaluation mode.
         pixels: float32 [N, 1, 28, 28].
     """
     activations: dict[str, Tensor] = {}
-    latest = ""
-    for name, layer in model.named_children():
-        pixels = layer(pixels)
-        if isinstance(layer, nn.Linear):
-            latest = name
-        if isinstance(layer, nn.Linear | nn.ReLU):
-            activations[latest] = pixels
+    for operation in operations_of(model):
+        pixels = operation(pixels)
+        if isinstance(operation.module, nn.Conv2d | nn.Linear):
+            activations[operation.name] = pixels
     return activations
 
 

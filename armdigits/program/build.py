@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from armdigits.core.errors import Failure
-from armdigits.data.dataset import CLASSES, IMAGE_SHAPE
+from armdigits.data.dataset import IMAGE_SHAPE
 
 SMALLEST_SCALE = 2**-12  # of an activation: a layer that is always 0 has no range to take a scale from
 
@@ -31,7 +31,9 @@ def export(model: nn.Module, max_batch: int) -> ExportedProgram:
 
     Puts the model into evaluation mode.
     """
-    return _export(model.eval(), max_batch)
+    exported = _export(model.eval(), max_batch)
+    _flatten_in_the_delegate(exported)
+    return exported
 
 
 def quantize(exported: ExportedProgram, calibration: Tensor, max_batch: int) -> ExportedProgram:
@@ -64,7 +66,7 @@ def quantize(exported: ExportedProgram, calibration: Tensor, max_batch: int) -> 
 
 
 def lower(exported: ExportedProgram) -> bytes:
-    """The `.pte` file: one XNNPACK delegate for the whole graph, each ReLU fused into the linear layer before it.
+    """The `.pte` file: one XNNPACK delegate for the whole graph, each ReLU fused into the layer before it.
 
     The program reads its input from the caller's memory. A copy into planned memory takes a sixth of the time at
     batch 256, and memory for the largest batch.
@@ -87,23 +89,38 @@ def lower(exported: ExportedProgram) -> bytes:
         return content
 
 
-def empty(max_batch: int) -> bytes:
-    """A program with the input and output of the others, float32 [N, 1, 28, 28] -> [N, 10], that computes nothing.
+def empty(max_batch: int, classes: int) -> bytes:
+    """A program with the input and output of the others, float32 [N, 1, 28, 28] -> [N, classes], that computes nothing.
 
     Its time is the cost of a call without the arithmetic.
     """
 
     class FirstPixels(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
-            return images.flatten(1)[:, :CLASSES]
+            return images.flatten(1)[:, :classes]
 
     return lower(export(FirstPixels(), max_batch))
 
 
 def _export(model: nn.Module, max_batch: int) -> ExportedProgram:
-    example = torch.zeros(min(2, max_batch), 1, *IMAGE_SHAPE)  # torch.export treats a batch of 1 as a constant
+    # torch.export treats a batch of 1 as a constant. From smaller batches than 16 it would conclude, from a choice that
+    # torch makes between its own convolutions, that batches are smaller than 16, and the program would take no others.
+    example = torch.zeros(min(16, max_batch), 1, *IMAGE_SHAPE)
     dynamic = {0: Dim("batch", min=1, max=max_batch)} if max_batch > 1 else None
     return torch.export.export(model, (example,), dynamic_shapes=(dynamic,))
+
+
+def _flatten_in_the_delegate(exported: ExportedProgram) -> None:
+    """Give each Flatten between two layers the size -1 for the batch.
+
+    Exported, it has the batch's symbol, which XNNPACK's reshape does not take: it would split the delegate in two. A
+    Flatten of the images themselves remains outside, where it is a view that costs nothing.
+    """
+    for node in exported.graph.nodes:
+        if node.target is torch.ops.aten.flatten.using_ints and node.args[0].op != "placeholder":
+            node.target = torch.ops.aten.view.default
+            node.args = (node.args[0], [-1, *node.meta["val"].shape[1:]])
+    exported.graph_module.recompile()
 
 
 @contextmanager

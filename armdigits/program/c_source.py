@@ -6,9 +6,9 @@ program is one that the templates can express. The arithmetic is that of `armdig
 
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
-from itertools import pairwise
+from math import ceil, prod
 from typing import Any
 
 import jinja2
@@ -16,14 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armdigits.core.errors import BadInput
+from armdigits.measure.emulate import STACK_BYTES
 from armdigits.program import reference
-from armdigits.program.contents import Contents
+from armdigits.program.contents import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Contents, MaxPool, Window
 
 TEMPLATES = ("digits.h", "digits.c")
 COPIED = ("example.c", "CMakeLists.txt")
 SIDE = 28  # of the images, in pixels
 BACKGROUND = -128  # zero point of an activation that is 0 or more: its int8 values stand for 0 to 255 times its scale
-STACK_BYTES = 4096
+NODES = {  # of a program that can be written in C, between a conversion to int8 and one from it
+    *("XNNFullyConnected", "XNNConv2d", "XNNDepthwiseConv2d", "XNNMaxPooling2d"),
+    *(TO_CHANNELS_LAST, TO_CHANNELS_FIRST, "XNNStaticReshape"),
+}
+ONE = Window((1, 1), (1, 1), (0, 0))  # a pooling of single pixels, which leaves them as they are
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,35 @@ class About:
     weights_sha256: str
 
 
+@dataclass(frozen=True)
+class Step:
+    """A layer of the C source: the numbers of a linear layer, or of a convolution with the pooling after it.
+
+    Attributes:
+        layer: the numbers; the inputs of a weight are in the order in which they lie in memory.
+        inputs, outputs: shapes (height, width, channels), or (features,) where the layer is no convolution.
+        pool: of a convolution.
+    """
+
+    layer: reference.Layer
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    pool: Window = ONE
+
+    @property
+    def windows(self) -> int:
+        """How often the linear layer is computed for an image."""
+        return prod(self.outputs[:2]) * prod(self.pool.size) if self.layer.window else 1
+
+
 def sources(program: Contents, about: About) -> dict[str, str]:
     """The text of each file by its name, for an int8 program.
 
     Raises:
         BadInput: the program has other parts than the templates can express.
     """
-    layers = _layers(program)
+    steps = _steps(program)
+    layers = [step.layer for step in steps]
     first, last = layers[0], layers[-1]
     levels = input_levels(first)
     environment = jinja2.Environment(
@@ -58,17 +85,22 @@ def sources(program: Contents, about: About) -> dict[str, str]:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - C, not HTML
     )
+    shapes = ["x".join(map(str, shape)) for shape in (steps[0].inputs, *(step.outputs for step in steps))]
+    windows = [layer.weight.shape[1] for layer in layers if layer.window]
     values = {
         "about": about,
-        "layers": [_tables(layer) for layer in layers],
+        "layers": [_tables(step) for step in steps],
         "levels": None if np.array_equal(levels, np.arange(256)) else _table(levels),
         "constant_bytes": sum(layer.weight.nbytes + layer.bias.nbytes + layer.factor.nbytes for layer in layers),
-        "shape": "-".join(str(size) for size in (first.weight.shape[1], *(len(layer.weight) for layer in layers))),
+        "stack_kilobytes": stack_bytes(program) // 1024,
+        "shape": "-".join(shapes),
         "side": SIDE,
+        "pixels": SIDE * SIDE,
         "steps": f"{np.float32(1) / first.input.scale:.6g}",
         "input_factor": _float(np.float32(1) / first.input.scale),
         "most_inputs": max(layer.weight.shape[1] for layer in layers),
         "most_outputs": max(len(layer.weight) for layer in layers),
+        "largest_window": max(windows, default=0),
         "low": -128 - last.output.zero_point,
         "high": 127 - last.output.zero_point,
         "logit_scale": _float(last.output.scale),
@@ -88,43 +120,108 @@ def input_levels(first: reference.Layer) -> NDArray[np.int64]:
     return levels
 
 
-def _layers(program: Contents) -> list[reference.Layer]:
+def stack_bytes(program: Contents) -> int:
+    """The stack that the C source stays below, in whole kilobytes: its arrays, and room for the rest.
+
+    Raises:
+        BadInput: as `sources`, or it is more than the emulators have.
+    """
+    steps = _steps(program)
+    layers = [step.layer for step in steps]
+    most_inputs, most_outputs = (max(layer.weight.shape[axis] for layer in layers) for axis in (1, 0))
+    windows = [layer.weight.shape[1] for layer in layers if layer.window]
+    multiply = 2 * most_inputs + 4 * most_outputs  # bytes; convolutions have them in a function of their own
+    arrays = SIDE * SIDE + sum(prod(step.outputs) for step in steps[:-1]) + multiply
+    arrays += max(windows) + multiply if windows else 0
+    stack = 1024 * ceil((arrays + 256) / 1024)
+    if stack > STACK_BYTES:
+        raise BadInput(f"C source: the layers need {stack:,} bytes of stack, more than {STACK_BYTES:,}")
+    return stack
+
+
+def multiplications(program: Contents) -> int:
+    """The multiplications of weights for one image.
+
+    Raises:
+        BadInput: as `sources`.
+    """
+    return sum(prod(step.layer.weight.shape) * step.windows for step in _steps(program))
+
+
+def _steps(program: Contents) -> list[Step]:
     """The layers, after a check that there is nothing else and that the arithmetic of the templates holds for them."""
-    expected = ("XNNConvert", *["XNNFullyConnected"] * len(program.linears), "XNNConvert")
-    if not program.linears or program.nodes != expected or len(program.delegates) != 1:
-        raise BadInput(f"C source: expected linear layers between two conversions, found {', '.join(program.nodes)}")
+    first, *inner, last = program.nodes if len(program.nodes) > 2 else ("", "nothing", "")
+    if (first, last) != ("XNNConvert", "XNNConvert") or not set(inner) <= NODES or len(program.delegates) != 1:
+        raise BadInput(f"C source: expected layers between two conversions, found {', '.join(program.nodes) or 'none'}")
     try:
         layers = reference.layers_of(program)
     except ValueError as error:
         raise BadInput(f"C source: {error}") from None
-    *hidden, last = layers
     for position, layer in enumerate(layers):
-        name = f"C source: linear layer {position}"
-        most = np.abs(layer.weight.astype(np.int64)).sum(1) * 255 + np.abs(layer.bias.astype(np.int64))
-        if layer.input.zero_point != BACKGROUND:
-            raise BadInput(f"{name}: expected an input with zero point {BACKGROUND}, found {layer.input.zero_point}")
-        if layer.relu is (layer is last) or (layer is not last and layer.output.zero_point != BACKGROUND):
-            raise BadInput(f"{name}: expected a ReLU after each layer but the last")
-        if most.max() >= 2**31:
-            raise BadInput(f"{name}: its sums do not fit into 32 bits")
-        if not (np.isfinite(layer.factor).all() and np.isfinite(layer.output.scale) and layer.input.scale > 0):
-            raise BadInput(f"{name}: expected finite scales above 0")
-    if layers[0].weight.shape[1] != SIDE * SIDE:
-        raise BadInput(f"C source: expected {SIDE * SIDE} inputs, found {layers[0].weight.shape[1]}")
-    for before, after in pairwise(layers):
-        if before.output != after.input or len(before.weight) != after.weight.shape[1]:
+        _check(f"C source: layer {position}", layer, last=layer is layers[-1])
+    steps: list[Step] = []
+    left = iter(layers)
+    shape: tuple[int, ...] = (SIDE, SIDE, 1) if layers[0].window else (SIDE * SIDE,)
+    for part in program.layers:
+        if isinstance(part, MaxPool):
+            *before, convolution = steps
+            if not convolution.layer.window or part.window != Window(part.window.size, part.window.size, (0, 0)):
+                raise BadInput(
+                    f"C source: pooling of {part.window}; expected a stride of its size, after a convolution"
+                )
+            height, width = (size // pool for size, pool in zip(shape, part.window.size, strict=False))
+            shape = (height, width, shape[2])
+            steps = [*before, replace(convolution, pool=part.window, outputs=shape)]
+            continue
+        layer = next(left)
+        if steps and steps[-1].layer.output != layer.input:
             raise BadInput("C source: expected each layer to take the output of the one before it")
-    stack = 2 * (SIDE * SIDE + 2) + 4 * max(len(layer.weight) for layer in layers)
-    stack += sum(len(layer.weight) for layer in hidden)
-    if stack + SIDE * SIDE > STACK_BYTES or max(layer.weight.shape[1] for layer in layers) > SIDE * SIDE:
-        raise BadInput(
-            f"C source: layers of {SIDE * SIDE}-{'-'.join(str(len(layer.weight)) for layer in layers)} "
-            f"outputs need more than {STACK_BYTES} bytes of stack"
-        )
-    return layers
+        step = _convolution(layer, layer.window, shape) if layer.window else _linear(layer, shape)
+        steps.append(step)
+        shape = step.outputs
+    return steps
 
 
-def _tables(layer: reference.Layer) -> dict[str, Any]:
+def _check(name: str, layer: reference.Layer, last: bool) -> None:
+    """Raise BadInput where the arithmetic of the templates would not hold for a layer."""
+    most = np.abs(layer.weight.astype(np.int64)).sum(1) * 255 + np.abs(layer.bias.astype(np.int64))
+    if layer.input.zero_point != BACKGROUND:
+        raise BadInput(f"{name}: expected an input with zero point {BACKGROUND}, found {layer.input.zero_point}")
+    if layer.relu is last or (not last and layer.output.zero_point != BACKGROUND):
+        raise BadInput(f"{name}: expected a ReLU after each layer but the last")
+    if most.max() >= 2**31:
+        raise BadInput(f"{name}: its sums do not fit into 32 bits")
+    if not (np.isfinite(layer.factor).all() and np.isfinite(layer.output.scale) and layer.input.scale > 0):
+        raise BadInput(f"{name}: expected finite scales above 0")
+    if layer.weight.shape[1] >= 2**16:
+        raise BadInput(f"{name}: expected less than {2**16} inputs, found {layer.weight.shape[1]}")
+
+
+def _linear(layer: reference.Layer, shape: tuple[int, ...]) -> Step:
+    """A linear layer. After a convolution its weights move: the channels come last in C, and first in torch."""
+    outputs, inputs = layer.weight.shape
+    if inputs != prod(shape):
+        raise BadInput(f"C source: expected {prod(shape)} inputs, found {inputs}")
+    if len(shape) == 3:
+        height, width, channels = shape
+        moved = layer.weight.reshape(outputs, channels, height, width).transpose(0, 2, 3, 1)
+        layer = replace(layer, weight=moved.reshape(outputs, inputs))
+    return Step(layer, (inputs,), (outputs,))
+
+
+def _convolution(layer: reference.Layer, window: Window, shape: tuple[int, ...]) -> Step:
+    """A convolution, the inputs of its windows in the order (row, column, channel)."""
+    outputs, (rows, columns) = len(layer.weight), window.size
+    if len(shape) != 3 or layer.weight.shape[1] != rows * columns * shape[2]:
+        raise BadInput("C source: expected each layer to take the output of the one before it")
+    moved = layer.weight.reshape(outputs, shape[2], rows, columns).transpose(0, 2, 3, 1)
+    sizes = zip(shape, window.size, window.stride, window.padding, strict=False)
+    height, width = ((size + 2 * padding - seen) // stride + 1 for size, seen, stride, padding in sizes)
+    return Step(replace(layer, weight=moved.reshape(outputs, -1)), shape, (height, width, outputs))
+
+
+def _tables(step: Step) -> dict[str, Any]:
+    layer, window = step.layer, step.layer.window
     outputs, inputs = layer.weight.shape
     return {
         "inputs": inputs,
@@ -132,6 +229,9 @@ def _tables(layer: reference.Layer) -> dict[str, Any]:
         "weight": _table(layer.weight.T.reshape(-1)),
         "bias": _table(layer.bias),
         "factor": _table(layer.factor),
+        "size": prod(step.outputs),
+        "shape": window and ", ".join(map(str, (*step.inputs, *window.size, *window.stride, *window.padding))),
+        "pooled": ", ".join(map(str, (*step.pool.size, *step.outputs))),
     }
 
 

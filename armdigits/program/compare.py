@@ -12,18 +12,25 @@ from torch import Tensor
 Float32 = NDArray[np.float32]
 
 
-def sqnr_db(signal: Float32, quantized: Float32) -> float | None:
-    """The signal-to-quantization-noise ratio in decibels: 10 log10(sum signal^2 / sum (signal - quantized)^2).
+def powers(signal: Float32, quantized: Float32) -> NDArray[np.float64]:
+    """The powers of a signal and of the noise in it, float64 [2]: sum signal^2 and sum (signal - quantized)^2.
+
+    Those of a set of images are the sums of those of its parts.
 
     Args:
         signal: the exact values, float32 of any shape.
         quantized: the values with noise, of the same shape.
+    """
+    exact = signal.astype(np.float64)
+    return np.array([np.square(exact).sum(), np.square(exact - quantized).sum()])
+
+
+def sqnr_db(power: float, noise: float) -> float | None:
+    """The signal-to-quantization-noise ratio in decibels, from the powers of signal and noise.
 
     Returns:
         The ratio, or None where it is not a finite number: there is no noise, or the signal is 0 everywhere.
     """
-    exact = signal.astype(np.float64)
-    power, noise = float(np.square(exact).sum()), float(np.square(exact - quantized).sum())
     return round(10 * math.log10(power / noise), 2) if power and noise else None
 
 

@@ -30,6 +30,7 @@ DTYPES: dict[str, np.dtype[Any]] = {  # XNNPACK's types; "qc" has a scale per ou
     "xnn_datatype_qcint32": np.dtype("<i4"),
 }
 BACKEND = "XnnpackBackend"
+TO_CHANNELS_LAST, TO_CHANNELS_FIRST = "XNNStaticTranspose 0231", "XNNStaticTranspose 0312"  # [N, C, H, W], [N, H, W, C]
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,58 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Window:
+    """The pixels that a convolution or a pooling sees at a time; (height, width) each."""
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    def __str__(self) -> str:
+        text = "{}x{}".format(*self.size)
+        if self.stride != (1, 1):
+            text += " stride {}x{}".format(*self.stride)
+        return text + (" padding {}x{}".format(*self.padding) if any(self.padding) else "")
+
+
+@dataclass(frozen=True)
+class Convolution(Linear):
+    """One convolution, also a depthwise one; its weight has torch's order, [out, in / groups, height, width]."""
+
+    window: Window
+    groups: int
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """One pooling node; it leaves scale and zero point as they are."""
+
+    window: Window
+
+
+Layer = Linear | Convolution | MaxPool
+
+
+@dataclass(frozen=True)
 class Contents:
     """A program, in the order of its execution.
 
     Attributes:
         delegates: the backends, one name for each part of the graph that a backend runs.
         operators: what runs on ExecuTorch's portable kernels, outside the delegates.
-        nodes: the operators inside the delegates.
-        linears: the fully connected nodes among them.
+        nodes: the operators inside the delegates, transposes with their axes.
+        layers: those of them that compute something; the others convert, transpose and reshape.
     """
 
     delegates: tuple[str, ...]
     operators: tuple[str, ...]
     nodes: tuple[str, ...]
-    linears: tuple[Linear, ...]
+    layers: tuple[Layer, ...]
+
+    @property
+    def weighted(self) -> tuple[Linear | Convolution, ...]:
+        """The layers with weights."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Linear))
 
 
 def read_back(content: bytes, name: str | Path) -> Contents:
@@ -127,8 +166,8 @@ def _contents(file: Any, flatc: str) -> Contents:
     return Contents(
         delegates=tuple(part.id for part in plan.delegates),
         operators=tuple(f"{operator.name}.{operator.overload}" for operator in operators),
-        nodes=tuple(node["xnode_union_type"] for graph in graphs for node in graph["xnodes"]),
-        linears=tuple(linear for graph in graphs for linear in _linears(graph, constants)),
+        nodes=tuple(_name(node) for graph in graphs for node in graph["xnodes"]),
+        layers=tuple(layer for graph in graphs for layer in _layers(graph, constants)),
     )
 
 
@@ -170,8 +209,13 @@ def _range(clamp: dict[str, int]) -> tuple[float, float]:
     return float(_float(clamp["output_min"])), float(_float(clamp["output_max"]))
 
 
-def _linears(graph: dict[str, Any], constants: dict[str, bytes]) -> list[Linear]:
-    """The fully connected nodes of a decoded graph. Nodes refer to values, and values to constants, by number."""
+def _name(node: dict[str, Any]) -> str:
+    axes = "".join(map(str, node["xnode_union"].get("perm", [])))
+    return f"{node['xnode_union_type']} {axes}".rstrip()
+
+
+def _layers(graph: dict[str, Any], constants: dict[str, bytes]) -> list[Layer]:
+    """The layers of a decoded graph. Nodes refer to values, and values to constants, by number."""
     values = {}
     for entry in graph["xvalues"]:
         value = entry["xvalue_union"]
@@ -181,10 +225,10 @@ def _linears(graph: dict[str, Any], constants: dict[str, bytes]) -> list[Linear]
     def data(number: int) -> bytes:
         return constants[graph["constant_data"][number]["named_key"]]
 
-    def constant(number: int) -> Constant:
+    def constant(number: int, axes: tuple[int, ...] | None = None) -> Constant:
         tensor, quantization = values[number]
         stored = np.frombuffer(data(tensor["constant_buffer_idx"]), DTYPES[tensor["datatype"]])
-        stored = stored.reshape(tensor["dims"])
+        stored = stored.reshape(tensor["dims"]).transpose(axes)
         if "scale_buffer_idx" in quantization:
             return Constant(stored, np.frombuffer(data(quantization["scale_buffer_idx"]), "<f4"))
         if "scale" in quantization:
@@ -195,17 +239,37 @@ def _linears(graph: dict[str, Any], constants: dict[str, bytes]) -> list[Linear]
         quantization = values[number][1]
         return Activation(_float(quantization["scale"]), quantization["zero_point"]) if quantization else None
 
-    linears = []
+    def weighted(node: dict[str, Any], axes: tuple[int, ...]) -> Linear:
+        ends = node["xnode_union"]
+        clamp: Any = node.get("output_min_max")
+        return Linear(
+            weight=constant(ends["filter_id"], axes),
+            bias=constant(ends["bias_id"]) if ends["bias_id"] in values else None,
+            relu=bool(clamp) and _range(clamp) == (0, np.inf),
+            input=activation(ends["input1_id"]),
+            output=activation(ends["output_id"]),
+        )
+
+    layers: list[Layer] = []
     for node in graph["xnodes"]:
-        if node["xnode_union_type"] == "XNNFullyConnected":
-            ends, clamp = node["xnode_union"], node.get("output_min_max")
-            linears.append(
-                Linear(
-                    weight=constant(ends["filter_id"]),
-                    bias=constant(ends["bias_id"]) if ends["bias_id"] in values else None,
-                    relu=bool(clamp) and _range(clamp) == (0, np.inf),
-                    input=activation(ends["input1_id"]),
-                    output=activation(ends["output_id"]),
-                )
-            )
-    return linears
+        options = node["xnode_union"]
+        match node["xnode_union_type"]:
+            case "XNNFullyConnected":
+                layers.append(weighted(node, (0, 1)))
+            case "XNNConv2d" | "XNNDepthwiseConv2d" as kind:
+                # XNNPACK's orders: [out, height, width, in / groups], and depthwise [1, height, width, out]
+                linear = weighted(node, (0, 3, 1, 2) if kind == "XNNConv2d" else (3, 0, 1, 2))
+                window = _window(options, "kernel", "subsampling")
+                layers.append(Convolution(**vars(linear), window=window, groups=options["groups"]))
+            case "XNNMaxPooling2d":
+                layers.append(MaxPool(_window(options, "pooling", "stride")))
+    return layers
+
+
+def _window(options: dict[str, Any], size: str, stride: str) -> Window:
+    """The window of a node, whose names for its size and stride are given."""
+    top, right, bottom, left = (options[f"padding_{side}"] for side in ("top", "right", "bottom", "left"))
+    if (top, left) != (bottom, right) or (options["dilation_height"], options["dilation_width"]) != (1, 1):
+        raise ValueError("a window with dilation, or with different padding on opposite sides")
+    sizes, strides = ((options[f"{name}_height"], options[f"{name}_width"]) for name in (size, stride))
+    return Window(sizes, strides, (top, left))

@@ -1,15 +1,32 @@
-"""Proofs that a program implements the model: its contents, checked against the checkpoint it was built from."""
+"""Proofs that a program implements the model: its contents, checked against the checkpoint it was built from.
+
+What a program must contain follows from the layers of the network, of whatever kind and number they are.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
+from textwrap import fill
 
 import numpy as np
 from torch import Tensor, nn
 
+from armdigits.models.layers import operations_of
 from armdigits.models.scoring import activations_of
 from armdigits.program.build import SMALLEST_SCALE
-from armdigits.program.contents import BACKEND, Activation, Constant, Contents, Linear
+from armdigits.program.contents import (
+    BACKEND,
+    TO_CHANNELS_FIRST,
+    TO_CHANNELS_LAST,
+    Activation,
+    Constant,
+    Contents,
+    Convolution,
+    Layer,
+    Linear,
+    MaxPool,
+    Window,
+)
 
 # The portable kernels may look the batch size up and view [N, 1, 28, 28] as [N, 784]. Neither touches a pixel.
 VIEWS = ("aten::sym_size.int", "executorch_prim::et_view.default")
@@ -36,14 +53,14 @@ def prove_fp32(program: Contents, model: nn.Module) -> list[Proof]:
 
     Args:
         program: the contents of the fp32 program.
-        model: in evaluation mode; its layers are children that run in the order in which they were registered.
+        model: in evaluation mode.
     """
     weights, biases = _weights(model), _biases(model)
     return [
-        *_structure(program, model, ["XNNFullyConnected"] * len(weights)),
-        _equal("weight_types", ["float32"] * len(weights), _types(program.linears)),
-        _close("weights", 0, _errors((linear.weight for linear in program.linears), weights)),
-        _close("biases", 0, _errors((linear.bias for linear in program.linears), biases)),
+        *_structure(program, model, _nodes(model)),
+        _equal("weight_types", ["float32"] * len(weights), _types(program.weighted)),
+        _close("weights", 0, _errors((layer.weight for layer in program.weighted), weights)),
+        _close("biases", 0, _errors((layer.bias for layer in program.weighted), biases)),
     ]
 
 
@@ -59,14 +76,14 @@ def prove_int8(program: Contents, model: nn.Module, calibration: Tensor) -> list
         calibration: float32 [N, 1, 28, 28].
     """
     weights, biases = _weights(model), _biases(model)
-    first = program.linears[0].input if program.linears else None
+    first = program.weighted[0].input if program.weighted else None
     expected = _scales(model, calibration)
-    found = [float(linear.output.scale) if linear.output else 0.0 for linear in program.linears]
+    found = [float(layer.output.scale) if layer.output else 0.0 for layer in program.weighted]
     return [
-        *_structure(program, model, ["XNNConvert", *["XNNFullyConnected"] * len(weights), "XNNConvert"]),
-        _equal("weight_types", ["int8"] * len(weights), _types(program.linears)),
-        _close("weights", ROUNDING, _errors((linear.weight for linear in program.linears), weights)),
-        _close("biases", ROUNDING, _errors((linear.bias for linear in program.linears), biases)),
+        *_structure(program, model, ["XNNConvert", *_nodes(model), "XNNConvert"]),
+        _equal("weight_types", ["int8"] * len(weights), _types(program.weighted)),
+        _close("weights", ROUNDING, _errors((layer.weight for layer in program.weighted), weights)),
+        _close("biases", ROUNDING, _errors((layer.bias for layer in program.weighted), biases)),
         Proof("input_scale", first == INPUT, f"{_activation(INPUT)} (1/255)", _activation(first)),
         Proof(
             "activation_scales",
@@ -78,39 +95,88 @@ def prove_int8(program: Contents, model: nn.Module, calibration: Tensor) -> list
 
 
 def table(program: str, proofs: Iterable[Proof]) -> str:
-    """The proofs of a program as text, one per line."""
+    """The proofs of a program as text of at most 80 columns, a paragraph for each."""
     lines = [f"  {'proven' if proof.holds else 'FAILED'}  {proof.name:<18} {proof.found}" for proof in proofs]
-    return "\n".join([program, *lines])
-
-
-def _linear_layers(model: nn.Module) -> list[nn.Linear]:
-    return [layer for layer in model.children() if isinstance(layer, nn.Linear)]
+    return "\n".join([program, *(fill(line, 80, subsequent_indent=" " * 29) for line in lines)])
 
 
 def _weights(model: nn.Module) -> list[Tensor]:
-    return [layer.weight.detach() for layer in _linear_layers(model)]
+    return [layer.weight.detach() for layer in _weighted(model)]
 
 
 def _biases(model: nn.Module) -> list[Tensor | None]:
-    return [layer.bias.detach() if layer.bias is not None else None for layer in _linear_layers(model)]
+    return [layer.bias.detach() if layer.bias is not None else None for layer in _weighted(model)]
+
+
+def _weighted(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    modules = [operation.module for operation in operations_of(model)]
+    return [module for module in modules if isinstance(module, nn.Conv2d | nn.Linear)]
+
+
+def _nodes(model: nn.Module) -> list[str]:
+    """XNNPACK's nodes for a network: images are transposed once, to its order of the axes, and back to flatten them."""
+    nodes: list[str] = []
+    for operation in operations_of(model):
+        match operation.module:
+            case nn.Conv2d() as convolution:
+                depthwise = convolution.groups == convolution.in_channels
+                before = [] if nodes else [TO_CHANNELS_LAST]
+                nodes += [*before, "XNNDepthwiseConv2d" if depthwise else "XNNConv2d"]
+            case nn.MaxPool2d():
+                nodes.append("XNNMaxPooling2d")
+            case nn.Flatten() if nodes:
+                nodes += [TO_CHANNELS_FIRST, "XNNStaticReshape"]
+            case nn.Linear():
+                nodes.append("XNNFullyConnected")
+    return nodes
 
 
 def _structure(program: Contents, model: nn.Module, nodes: list[str]) -> list[Proof]:
-    """The checks on either program: one delegate with exactly the linear layers of the model, each ReLU fused."""
-    layers = [layer for layer in model.children() if isinstance(layer, nn.Linear | nn.ReLU)]
-    fused = [isinstance(after, nn.ReLU) for layer, after in pairwise([*layers, None]) if isinstance(layer, nn.Linear)]
-    shapes = [f"{layer.in_features}-{layer.out_features}" for layer in _linear_layers(model)]
+    """The checks on either program: one delegate with exactly the layers of the model, each ReLU fused."""
+    operations = operations_of(model)
+    layers = [_expected(operation.module) for operation in operations if not isinstance(operation.module, nn.Flatten)]
+    fused = [operation.relu for operation in operations if isinstance(operation.module, nn.Conv2d | nn.Linear)]
     return [
         _equal("delegates", [BACKEND], program.delegates),
         _equal("portable_operators", [], [name for name in program.operators if name not in VIEWS]),
         _equal("nodes", nodes, program.nodes),
-        _equal("layers", shapes, ["{1}-{0}".format(*linear.weight.stored.shape) for linear in program.linears]),
-        _equal("fused_relus", fused, [linear.relu for linear in program.linears]),
+        _equal("layers", layers, map(_found, program.layers)),
+        _equal("fused_relus", fused, [layer.relu for layer in program.weighted]),
     ]
 
 
-def _types(linears: Iterable[Linear]) -> list[str]:
-    return [str(linear.weight.stored.dtype) for linear in linears]
+def _expected(module: nn.Module) -> str:
+    """The size of a layer of the model, as `_found` gives it for a layer of a program."""
+    match module:
+        case nn.Conv2d() as layer:
+            window = Window(*(_pair(value) for value in (layer.kernel_size, layer.stride, layer.padding)))
+            return f"{layer.in_channels}-{layer.out_channels} of {window}"
+        case nn.MaxPool2d() as layer:
+            return f"largest of {Window(*(_pair(value) for value in (layer.kernel_size, layer.stride, layer.padding)))}"
+        case nn.Linear() as layer:
+            return f"{layer.in_features}-{layer.out_features}"
+    return type(module).__name__
+
+
+def _found(layer: Layer) -> str:
+    match layer:
+        case Convolution():
+            outputs, inputs, *_ = layer.weight.stored.shape
+            return f"{inputs * layer.groups}-{outputs} of {layer.window}"
+        case MaxPool():
+            return f"largest of {layer.window}"
+        case Linear():
+            return "{1}-{0}".format(*layer.weight.stored.shape)
+
+
+def _pair(size: object) -> tuple[int, int]:
+    """(height, width) of an option of a layer, which can be one number for both."""
+    height, width = size if isinstance(size, tuple) else (size, size)
+    return height, width
+
+
+def _types(layers: Iterable[Linear]) -> list[str]:
+    return [str(layer.weight.stored.dtype) for layer in layers]
 
 
 def _errors(constants: Iterable[Constant | None], originals: Sequence[Tensor | None]) -> list[float]:
@@ -130,7 +196,7 @@ def _error(constant: Constant | None, original: Tensor | None) -> float:
 
 
 def _scales(model: nn.Module, calibration: Tensor) -> list[float]:
-    """The scale of the output of each linear layer: its range on these images, extended to include 0, over 255."""
+    """The scale of the output of each layer with weights: its range on the images, including 0, over 255."""
     activations = activations_of(model, calibration).values()
     ranges = [(values.min().clamp(max=0), values.max().clamp(min=0)) for values in activations]
     return [max(float(high - low) / 255, SMALLEST_SCALE) for low, high in ranges]

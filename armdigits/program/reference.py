@@ -1,9 +1,9 @@
 """The int8 program in NumPy, to the bit, from the integers, scales and zero points in its file.
 
-The method is that of XNNPACK's fully connected kernels for int8 with a weight scale per output channel
-(https://github.com/google/XNNPACK, `qs8-qc8w-gemm`): sums in int32, times one float32 factor per channel, clamped,
-rounded to the nearest integer (halves to the even one), moved to the output's zero point. A fused ReLU is the lower
-bound of the clamp.
+The method is that of XNNPACK's kernels for int8 with a weight scale per output channel
+(https://github.com/google/XNNPACK, `qs8-qc8w-gemm`, `-igemm`, `-dwconv`): sums in int32, times one float32 factor per
+channel, clamped, rounded to the nearest integer (halves to the even one), moved to the output's zero point. A fused
+ReLU is the lower bound of the clamp. A convolution is a linear layer on each of its windows, padded with zero points.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from armdigits.program.contents import Activation, Contents, Linear
+from armdigits.program.contents import Activation, Contents, Convolution, Linear, MaxPool, Window
 
 Int8 = NDArray[np.int8]
 Float32 = NDArray[np.float32]
 
+BATCH = 500  # images at a time, to limit memory
+
 
 @dataclass(frozen=True)
 class Layer:
-    """The numbers of one fused linear layer.
+    """The numbers of one fused linear layer; a convolution is a linear layer on each of its windows.
 
     Attributes:
         weight: int8 [out, in].
@@ -27,6 +29,7 @@ class Layer:
         factor: float32 [out], input scale * weight scale / output scale.
         relu: whether outputs below 0 become 0.
         input, output: scale and zero point of its activations.
+        window: of a convolution, whose weights have the order [out, channel, row, column], flattened.
     """
 
     weight: Int8
@@ -35,6 +38,7 @@ class Layer:
     relu: bool
     input: Activation
     output: Activation
+    window: Window | None = None
 
     def __call__(self, inputs: Int8) -> Int8:
         """Map int8 [N, in] to int8 [N, out]."""
@@ -52,44 +56,82 @@ class Layer:
 
 
 def layers_of(program: Contents) -> list[Layer]:
-    """The linear layers of an int8 program.
+    """The layers with weights of an int8 program.
 
     Raises:
         ValueError: a layer has weights or activations that are not int8.
     """
-    return [_layer(position, linear) for position, linear in enumerate(program.linears)]
+    return [_layer(position, part) for position, part in enumerate(program.weighted)]
+
+
+def logits_of(program: Contents, pixels: Float32) -> Float32:
+    """The logits float32 [N, classes] of any number of images; see `activations`."""
+    return np.concatenate([activations(program, pixels[at : at + BATCH])[-1] for at in range(0, len(pixels), BATCH)])
 
 
 def activations(program: Contents, pixels: Float32) -> list[Float32]:
-    """The output of each linear layer of an int8 program, after its fused ReLU; the last is the logits.
+    """The output of each layer with weights of an int8 program, after its fused ReLU; the last is the logits.
 
     Args:
         program: the contents of the int8 program.
         pixels: float32 [N, 1, 28, 28] in [0, 1].
 
     Returns:
-        float32 [N, out] for each layer: the values that its int8 outputs represent.
+        float32 [N, out], or [N, out, height, width], for each layer: the values that its int8 outputs represent.
 
     Raises:
         ValueError: as `layers_of`.
     """
     layers = layers_of(program)
     first = layers[0].input
-    values = _rounded(pixels.reshape(len(pixels), -1) * (np.float32(1) / first.scale), first.zero_point)
-    results = []
-    for layer in layers:
-        values = layer(values)
+    values = _rounded(pixels * (np.float32(1) / first.scale), first.zero_point)
+    left, results = iter(layers), []
+    for part in program.layers:
+        if isinstance(part, MaxPool):
+            values = _windows(values, part.window, -128).max(-1)
+            continue
+        layer = next(left)
+        values = _convolved(layer, layer.window, values) if layer.window else layer(values.reshape(len(values), -1))
         results.append((values.astype(np.float32) - np.float32(layer.output.zero_point)) * layer.output.scale)
     return results
 
 
-def _layer(position: int, linear: Linear) -> Layer:
-    weight = linear.weight
-    if weight.scale is None or weight.stored.dtype != np.int8 or not linear.input or not linear.output:
-        raise ValueError(f"linear layer {position}: expected int8 weights and activations")
-    bias = linear.bias.stored if linear.bias else np.zeros(len(weight.stored), np.int32)
-    factor = linear.input.scale * weight.scale / linear.output.scale
-    return Layer(weight.stored, bias, factor, linear.relu, linear.input, linear.output)
+def _layer(position: int, part: Linear | Convolution) -> Layer:
+    weight = part.weight
+    if weight.scale is None or weight.stored.dtype != np.int8 or not part.input or not part.output:
+        raise ValueError(f"layer {position}: expected int8 weights and activations")
+    bias = part.bias.stored if part.bias else np.zeros(len(weight.stored), np.int32)
+    factor = part.input.scale * weight.scale / part.output.scale
+    stored, window = weight.stored, None
+    if isinstance(part, Convolution):
+        stored, window = _without_groups(stored, part.groups), part.window
+    return Layer(stored.reshape(len(stored), -1), bias, factor, part.relu, part.input, part.output, window)
+
+
+def _without_groups(weight: Int8, groups: int) -> Int8:
+    """The weight int8 [out, in, height, width] of a convolution of groups: 0 where an output does not see an input."""
+    outputs, inputs = len(weight) // groups, weight.shape[1]
+    dense = np.zeros((len(weight), inputs * groups, *weight.shape[2:]), np.int8)
+    for group in range(groups):
+        rows = slice(group * outputs, (group + 1) * outputs)
+        dense[rows, group * inputs : (group + 1) * inputs] = weight[rows]
+    return dense
+
+
+def _convolved(layer: Layer, window: Window, values: Int8) -> Int8:
+    """The output int8 [N, out, height, width] of a convolution of int8 [N, in, height, width]."""
+    windows = _windows(values, window, layer.input.zero_point).transpose(0, 2, 3, 1, 4)
+    count, height, width, *_ = windows.shape
+    outputs = layer(windows.reshape(count * height * width, -1))
+    return outputs.reshape(count, height, width, -1).transpose(0, 3, 1, 2)
+
+
+def _windows(values: Int8, window: Window, padding: int) -> Int8:
+    """What a window sees at each of its places: int8 [N, channels, H, W] -> [N, channels, H', W', height * width]."""
+    (rows, columns), (down, right) = window.padding, window.stride
+    padded = np.pad(values, ((0, 0), (0, 0), (rows, rows), (columns, columns)), constant_values=padding)
+    views = np.lib.stride_tricks.sliding_window_view(padded, window.size, axis=(2, 3))[:, :, ::down, ::right]
+    return views.reshape(*views.shape[:4], -1)
 
 
 def _rounded(scaled: Float32, zero_point: int, low: int = -128) -> Int8:

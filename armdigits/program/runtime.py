@@ -101,12 +101,13 @@ class Program:
         return torch.cat([self(batch) for batch in images.split(self.max_batch)])
 
 
-def write_programs(programs: Mapping[Path, bytes], weights_sha256: str) -> None:
-    """Write the programs, then the record with their digests and that of the checkpoint's weights."""
+def write_programs(programs: Mapping[Path, bytes], weights_sha256: str, classes: list[str]) -> None:
+    """Write the programs, then the record with their digests, that of the weights, and the names of the classes."""
     for path, content in programs.items():
         files.write_bytes(path, content)
     digests = {path.name: files.sha256(content) for path, content in programs.items()}
-    files.write_json(paths.PROGRAM_RECORD, {"weights_sha256": weights_sha256, "programs_sha256": digests})
+    record = {"weights_sha256": weights_sha256, "programs_sha256": digests, "classes": classes}
+    files.write_json(paths.PROGRAM_RECORD, record)
 
 
 def read_program(path: Path, weights_sha256: str | None = None) -> Program:

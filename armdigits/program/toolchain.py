@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from armdigits.core.errors import Failure
+from armdigits.measure.emulate import STACK_BYTES
 
 ENTRY = "digits_logits"
 OPTIMISE = ("-std=c99", "-O3")  # a target's flags can replace it: loops that are unrolled take much of a small flash
@@ -63,7 +64,12 @@ TARGETS = {
         "wasm32",
         (
             *("-target", "wasm32-freestanding", "-mcpu=generic+simd128", "-nostdlib"),
-            *("-Wl,--no-entry", f"-Wl,--export={ENTRY}", "-Wl,--export=__stack_pointer", "-Wl,-z,stack-size=16384"),
+            *(
+                "-Wl,--no-entry",
+                f"-Wl,--export={ENTRY}",
+                "-Wl,--export=__stack_pointer",
+                f"-Wl,-z,stack-size={STACK_BYTES}",
+            ),
         ),
     ),
 }

@@ -119,7 +119,7 @@ def test_a_safetensors_file_without_a_record_is_refused(model: NeuralNetwork) ->
 
 def test_another_format_is_refused(model: NeuralNetwork) -> None:
     rewrite(lambda _, record: record.update(format=99))
-    with pytest.raises(BadInput, match="expected checkpoint format 1, found 99"):
+    with pytest.raises(BadInput, match="expected checkpoint format 2, found 99"):
         read_checkpoint(paths.MODEL)
 
 

@@ -1,35 +1,60 @@
 """Small int8 programs without ExecuTorch: the contents that a file of theirs would have."""
 
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 
-from armdigits.program.contents import Activation, Constant, Contents, Linear
+from armdigits.program.contents import Activation, Constant, Contents, Convolution, Layer, Linear, MaxPool, Window
 
 PIXEL = Activation(np.float32(1) / np.float32(255), -128)
 
 
-def contents(linears: tuple[Linear, ...], nodes: tuple[str, ...] | None = None) -> Contents:
-    expected = ("XNNConvert", *["XNNFullyConnected"] * len(linears), "XNNConvert")
-    return Contents(("XnnpackBackend",), (), expected if nodes is None else nodes, linears)
+def contents(layers: tuple[Layer, ...]) -> Contents:
+    nodes = {Linear: "XNNFullyConnected", Convolution: "XNNConv2d", MaxPool: "XNNMaxPooling2d"}
+    return Contents(
+        ("XnnpackBackend",), (), ("XNNConvert", *(nodes[type(layer)] for layer in layers), "XNNConvert"), layers
+    )
 
 
 def network(*sizes: int, seed: int = 0, pixel: Activation = PIXEL) -> Contents:
-    """Layers of random weights, with activations that use most of their range."""
-    random = np.random.default_rng(seed)
-    linears, before = [], pixel
+    """Linear layers of random weights, with activations that use most of their range."""
+    random, layers, before = np.random.default_rng(seed), [], pixel
     for position, (inputs, outputs) in enumerate(pairwise(sizes)):
-        relu = position < len(sizes) - 2
-        weight = Constant(
-            random.integers(-127, 128, (outputs, inputs)).astype(np.int8),
-            random.uniform(0.001, 0.002, outputs).astype(np.float32),
+        layers.append(linear(random, (outputs, inputs), before, relu=position < len(sizes) - 2))
+        before = layers[-1].output
+    return contents(tuple(layers))
+
+
+def linear(random: np.random.Generator, shape: tuple[int, ...], before: Activation | None, relu: bool = True) -> Linear:
+    """One layer of random weights int8 [out, in, ...]."""
+    weight = Constant(
+        random.integers(-127, 128, shape).astype(np.int8), random.uniform(0.001, 0.002, shape[0]).astype(np.float32)
+    )
+    bias = Constant(random.integers(-20_000, 20_000, shape[0]).astype(np.int32), None)
+    assert before
+    spread = float(before.scale) * 0.0015 * 73 * 60 * prod(shape[1:]) ** 0.5
+    return Linear(weight, bias, relu, before, Activation(np.float32(spread / 60), -128 if relu else 7))
+
+
+def convolutional(seed: int = 0) -> Contents:
+    """All that a network of convolutions can have: windows that are not square, groups, pooling with a remainder."""
+    random = np.random.default_rng(seed)
+    first = linear(random, (4, 1, 5, 3), PIXEL)
+    second = linear(random, (8, 1, 3, 3), first.output)
+    third = linear(random, (6, 4, 2, 3), second.output)
+    hidden = linear(random, (20, 6 * 3 * 4), third.output)
+    return contents(
+        (
+            Convolution(**vars(first), window=Window((5, 3), (2, 1), (2, 0)), groups=1),  # 14 x 26
+            MaxPool(Window((2, 3), (2, 3), (0, 0))),  # 7 x 8
+            Convolution(**vars(second), window=Window((3, 3), (1, 1), (1, 1)), groups=4),  # depthwise
+            Convolution(**vars(third), window=Window((2, 3), (1, 1), (0, 1)), groups=2),  # 6 x 8
+            MaxPool(Window((2, 2), (2, 2), (0, 0))),  # 3 x 4
+            hidden,
+            linear(random, (10, 20), hidden.output, relu=False),
         )
-        bias = Constant(random.integers(-20_000, 20_000, outputs).astype(np.int32), None)
-        spread = float(before.scale) * 0.0015 * 73 * 60 * inputs**0.5
-        after = Activation(np.float32(spread / 60), -128 if relu else 7)
-        linears.append(Linear(weight, bias, relu, before, after))
-        before = after
-    return contents(tuple(linears))
+    )
 
 
 def halves(count: int) -> Contents:

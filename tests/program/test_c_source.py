@@ -15,12 +15,12 @@ import pytest
 from armdigits.core.errors import BadInput
 from armdigits.measure import emulate
 from armdigits.program import reference, toolchain
-from armdigits.program.c_source import About, sources
-from armdigits.program.contents import Activation, Contents
-from tests.program.networks import PIXEL, halves, network, pictures
+from armdigits.program.c_source import About, multiplications, sources, stack_bytes
+from armdigits.program.contents import Activation, Contents, Convolution, MaxPool, Window
+from tests.program.networks import PIXEL, contents, convolutional, halves, linear, network, pictures
 
 ABOUT = About("A network", "98 % of 10 test images", "ab" * 32)
-NETWORK = network(784, 96, 256, 10)
+NETWORK, CONVOLUTIONAL = network(784, 96, 256, 10), convolutional()
 COMPILERS = {"zig": [sys.executable, "-m", "ziglang", "cc"], "gcc": ["gcc"], "clang": ["clang"]}
 FUSED = ["-O3", "-march=native", "-ffp-contract=fast"]
 OPTIONS = [["-O0"], ["-O1"], ["-O2"], ["-O3"], ["-Os"], ["-O3", "-funroll-loops", "-flto"], FUSED, ["-O0", *FUSED[1:]]]
@@ -69,7 +69,9 @@ def expected(program: Contents, images: np.ndarray) -> np.ndarray:
     ids=" ".join,
 )
 @pytest.mark.parametrize(
-    "program", [NETWORK, pytest.param(halves(200), marks=pytest.mark.slow)], ids=["network", "halves"]
+    "program",
+    [NETWORK, CONVOLUTIONAL, pytest.param(halves(200), marks=pytest.mark.slow)],
+    ids=["network", "convolutional", "halves"],
 )
 def test_both_entries_equal_the_reference_to_the_bit(
     tmp_path: Path, compiler: str, options: list[str], program: Contents
@@ -162,25 +164,57 @@ def test_lines_are_at_most_120_columns_wide(written: Path) -> None:
         assert max(map(len, path.read_text().splitlines())) <= 120, path.name
 
 
+def test_the_head_says_how_much_stack_a_program_needs() -> None:
+    for program in (NETWORK, CONVOLUTIONAL):
+        head = sources(program, ABOUT)["digits.c"][:1500]
+        assert f"less than {stack_bytes(program) // 1024} kB of stack" in head
+    assert stack_bytes(NETWORK) == 4096
+    assert "28x28x1-7x8x4-7x8x8-3x4x6-20-10" in head
+
+
+def test_multiplications_are_counted_with_the_windows_of_convolutions() -> None:
+    assert multiplications(NETWORK) == 784 * 96 + 96 * 256 + 256 * 10
+    first, second, third = 14 * 24 * 4 * 15, 7 * 8 * 8 * 4 * 9, 6 * 8 * 6 * 8 * 6
+    assert multiplications(CONVOLUTIONAL) == first + second + third + 72 * 20 + 20 * 10
+
+
+def wide() -> Contents:
+    """A network with 200 channels of images in full size."""
+    random, pixel, window = np.random.default_rng(0), PIXEL, Window((1, 1), (1, 1), (0, 0))
+    first = linear(random, (200, 1, 1, 1), pixel)
+    second = linear(random, (200, 200, 1, 1), first.output)
+    convolutions = (Convolution(**vars(layer), window=window, groups=1) for layer in (first, second))
+    return contents((*convolutions, linear(random, (10, 200 * 784), second.output, relu=False)))
+
+
 def changed(**changes: object) -> Contents:
     """The network with a changed first layer."""
-    first, *others = NETWORK.linears
-    return replace(NETWORK, linears=(replace(first, **changes), *others))
+    first, *others = NETWORK.layers
+    return replace(NETWORK, layers=(replace(first, **changes), *others))
 
 
 REFUSED = {
     "another node": (replace(NETWORK, nodes=(*NETWORK.nodes, "XNNAdd")), "between two conversions, found .*XNNAdd"),
-    "no layers": (replace(NETWORK, linears=(), nodes=("XNNConvert", "XNNConvert")), "expected linear layers"),
+    "no layers": (replace(NETWORK, layers=(), nodes=("XNNConvert", "XNNConvert")), "expected layers between two"),
     "float activations": (changed(input=None), "layer 0: expected int8 weights and activations"),
     "signed input": (changed(input=Activation(PIXEL.scale, 0)), "layer 0: expected an input with zero point -128"),
     "no ReLU": (changed(relu=False), "layer 0: expected a ReLU after each layer but the last"),
     "another output": (changed(output=Activation(np.float32(3), -128)), "the output of the one before it"),
     "large sums": (
-        changed(bias=replace(NETWORK.linears[0].bias, stored=np.full(96, 2**31 - 1, np.int32))),
+        changed(bias=replace(NETWORK.layers[0].bias, stored=np.full(96, 2**31 - 1, np.int32))),
         "layer 0: its sums do not fit into 32 bits",
     ),
     "other images": (network(100, 96, 10), "expected 784 inputs, found 100"),
-    "wide layers": (network(784, 700, 10), "more than 4096 bytes of stack"),
+    "wide layers": (wide(), r"the layers need 3\d\d,\d+ bytes of stack, more than 262,144$"),
+    "overlapping pooling": (
+        replace(CONVOLUTIONAL, layers=(CONVOLUTIONAL.layers[0], MaxPool(Window((3, 3), (2, 2), (0, 0))))),
+        "pooling of 3x3 stride 2x2; expected a stride of its size",
+    ),
+    "pooling of images": (replace(CONVOLUTIONAL, layers=CONVOLUTIONAL.layers[1:]), "after a convolution"),
+    "other channels": (
+        replace(CONVOLUTIONAL, layers=(CONVOLUTIONAL.layers[0], *CONVOLUTIONAL.layers[3:])),
+        "the output of the one before it",
+    ),
 }
 
 

@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from armdigits.program.compare import Disagreement, disagreements, mcnemar, sqnr_db
+from armdigits.program.compare import Disagreement, disagreements, mcnemar, powers, sqnr_db
 
 
 def test_sqnr_is_the_ratio_of_powers_in_decibels() -> None:
     signal = np.array([3.0, 4.0], np.float32)
-    assert sqnr_db(signal, signal * np.float32(1.1)) == 20, "a tenth of the amplitude"
-    assert sqnr_db(signal, signal + np.array([0.05, 0.0], np.float32)) == 40
+    assert sqnr_db(*powers(signal, signal * np.float32(1.1))) == 20, "a tenth of the amplitude"
+    assert sqnr_db(*powers(signal, signal + np.array([0.05, 0.0], np.float32))) == 40
 
 
 def test_sqnr_is_none_without_noise_or_without_signal() -> None:
     ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
-    assert sqnr_db(ones, ones) is None
-    assert sqnr_db(zeros, ones) is None
+    assert sqnr_db(*powers(ones, ones)) is None
+    assert sqnr_db(*powers(zeros, ones)) is None
 
 
 def test_disagreements_are_the_images_with_different_predictions() -> None:

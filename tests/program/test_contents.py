@@ -11,7 +11,7 @@ from armdigits.program.contents import Contents, read_back
 
 
 def test_the_fp32_program_contains_the_models_numbers(fp32_contents: Contents, model: NeuralNetwork) -> None:
-    for linear, layer in zip(fp32_contents.linears, (model.linear1, model.linear2, model.linear3), strict=True):
+    for linear, layer in zip(fp32_contents.layers, (model.linear1, model.linear2, model.linear3), strict=True):
         assert linear.bias is not None
         assert np.array_equal(linear.weight.values(), layer.weight.detach().numpy())
         assert np.array_equal(linear.bias.values(), layer.bias.detach().numpy())
@@ -19,13 +19,13 @@ def test_the_fp32_program_contains_the_models_numbers(fp32_contents: Contents, m
 
 
 def test_the_int8_program_contains_integers_and_scales(int8_contents: Contents) -> None:
-    for linear in int8_contents.linears:
+    for linear in int8_contents.layers:
         assert linear.bias is not None and linear.input is not None and linear.output is not None
         assert linear.weight.stored.dtype == np.int8
         assert linear.bias.stored.dtype == np.int32
         assert linear.weight.scale is not None and linear.weight.scale.shape == (len(linear.weight.stored),)
         assert linear.input.scale > 0 and linear.output.scale > 0
-    first, second, _ = int8_contents.linears
+    first, second, _ = int8_contents.layers
     assert first.output == second.input
 
 

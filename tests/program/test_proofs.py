@@ -46,26 +46,26 @@ def test_each_program_fails_the_proofs_of_the_other(
 
 
 def test_a_program_without_layers_fails(int8_contents: Contents, model: NeuralNetwork, calibration: Tensor) -> None:
-    empty = dataclasses.replace(int8_contents, linears=(), nodes=(), delegates=())
+    empty = dataclasses.replace(int8_contents, layers=(), nodes=(), delegates=())
     assert {"delegates", "nodes", "layers", "weights", "biases"} <= failed(prove_int8(empty, model, calibration))
     assert {"delegates", "nodes", "layers", "weights", "biases"} <= failed(prove_fp32(empty, model))
 
 
 def with_last_layer(contents: Contents, **changes: object) -> Contents:
-    *layers, last = contents.linears
-    return dataclasses.replace(contents, linears=(*layers, dataclasses.replace(last, **changes)))
+    *layers, last = contents.layers
+    return dataclasses.replace(contents, layers=(*layers, dataclasses.replace(last, **changes)))
 
 
 def with_weights_off_by_one(contents: Contents) -> Contents:
-    weight = contents.linears[-1].weight
+    weight = contents.layers[-1].weight
     stored = weight.stored.copy()
     stored[9, 255] += 1 if stored[9, 255] < 0 else -1
     return with_last_layer(contents, weight=Constant(stored, weight.scale))
 
 
 def with_first_input(contents: Contents, activation: Activation) -> Contents:
-    first, *layers = contents.linears
-    return dataclasses.replace(contents, linears=(dataclasses.replace(first, input=activation), *layers))
+    first, *layers = contents.layers
+    return dataclasses.replace(contents, layers=(dataclasses.replace(first, input=activation), *layers))
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,11 @@ def test_the_reference_gives_all_logits_of_mnists_test_images_to_the_bit(
 
 
 def test_the_reference_notices_a_weight_that_is_off_by_one(int8_contents: Contents, test_pixels: Tensor) -> None:
-    first, *others = int8_contents.linears
+    first, *others = int8_contents.layers
     stored = first.weight.stored.copy()
     stored[:, 400] ^= 1
     changed = dataclasses.replace(first, weight=dataclasses.replace(first.weight, stored=stored))
-    broken = dataclasses.replace(int8_contents, linears=(changed, *others))
+    broken = dataclasses.replace(int8_contents, layers=(changed, *others))
     right, wrong = (reference.activations(program, test_pixels.numpy())[0] for program in (int8_contents, broken))
     assert not np.array_equal(right, wrong)
 
@@ -98,7 +98,7 @@ def test_outputs_are_rounded_clamped_and_moved_to_the_zero_point(
 
 
 def test_a_program_with_float_layers_is_refused(fp32_contents: Contents, test_pixels: Tensor) -> None:
-    with pytest.raises(ValueError, match="^linear layer 0: expected int8 weights and activations$"):
+    with pytest.raises(ValueError, match="^layer 0: expected int8 weights and activations$"):
         reference.activations(fp32_contents, test_pixels.numpy())
 
 

@@ -140,7 +140,7 @@ def test_a_program_for_images_of_another_shape_is_refused(pipeline: Path, monkey
 def written(folder: Path) -> bytes:
     """The int8 bytes of two programs that `write_programs` has written, with their record, to the current folder."""
     content = b"the bytes of a program"
-    runtime.write_programs({paths.FP32_PROGRAM: b"other bytes", paths.INT8_PROGRAM: content}, "0123")
+    runtime.write_programs({paths.FP32_PROGRAM: b"other bytes", paths.INT8_PROGRAM: content}, "0123", ["0", "1"])
     return content
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from armdigits.core import files, paths
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.program.runtime import Program
-from stages.describe import layers_of
+from stages.describe import table
 from tests.helpers import run
 
 
@@ -39,13 +39,18 @@ def test_the_card_has_the_models_layers_and_number_of_parameters(text: str) -> N
     model = NeuralNetwork(use_dropout=False)
     assert f"with {sum(tensor.numel() for tensor in model.parameters()):,} parameters" in text
     for name, layer in model.named_children():
-        assert (f"{name:<10} {layer}\n" in text) is not isinstance(layer, nn.Identity)
+        assert (f"| `{name}` | `{layer}` | " in text) is not isinstance(layer, nn.Identity)
+    assert "| `linear1` | `Linear(in_features=784, out_features=96, bias=True)` | 96 | 75,360 |" in text
+    assert "float32 [N, 10]: the logits of the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in text
 
 
 def test_the_layers_are_those_of_any_model() -> None:
-    assert layers_of(nn.Sequential(nn.Identity(), nn.Linear(2, 1))) == (
-        "1          Linear(in_features=2, out_features=1, bias=True)"
-    )
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.Identity(), nn.Flatten(), nn.Linear(2704, 2))
+    *_, first, second, flatten, last = table(model).splitlines()
+    assert first == "| `0` | `Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1), bias=False)` | 4 x 26 x 26 | 36 |"
+    assert second == "| `1` | `ReLU()` | 4 x 26 x 26 |  |"
+    assert "| `3` | `Flatten(" in flatten
+    assert last.endswith("| 2 | 5,410 |")
 
 
 def test_the_card_has_the_data_and_the_conditions(text: str) -> None:

@@ -1,0 +1,36 @@
+"""The networks that `model.name` in params.yaml can choose. For your own: a file beside this one, and a line below."""
+
+from torch import nn
+
+from armdigits.core.errors import BadInput
+from armdigits.models.cnn import ConvolutionalNetwork
+from armdigits.models.layers import operations_of
+from armdigits.models.mlp import NeuralNetwork
+
+# A class takes `use_dropout`, `dropout` and `classes`. Without dropout it loads the same `state_dict`.
+NETWORKS: dict[str, type[nn.Module]] = {
+    "mlp": NeuralNetwork,
+    "cnn": ConvolutionalNetwork,
+}
+
+
+def build(name: str, classes: int, use_dropout: bool = True, dropout: float = 0.2) -> nn.Module:
+    """A new network with random weights, in training mode.
+
+    Raises:
+        BadInput: there is no network of that name, a stage does not support one of its layers, or its output has
+            another shape than [N, classes].
+    """
+    if name not in NETWORKS:
+        raise BadInput(f"params.yaml: model.name: expected one of {', '.join(NETWORKS)}, got {name!r}")
+    model = NETWORKS[name](use_dropout=use_dropout, dropout=dropout, classes=classes)
+    *_, last = operations_of(model)
+    if last.shape != (classes,):
+        raise BadInput(f"model {name}: expected an output [N, {classes}], got [N, {str(list(last.shape))[1:]}")
+    return model
+
+
+def name_of(model: nn.Module) -> str:
+    """The name under which the class of `model` is registered."""
+    names = {network: name for name, network in NETWORKS.items()}
+    return names[type(model)]

@@ -1,0 +1,47 @@
+"""The registry of networks: all of them are built alike and can be trained, quantized and exported."""
+
+import pytest
+import torch
+from torch import nn
+
+from armdigits.core.errors import BadInput
+from armdigits.models import networks
+from armdigits.models.networks import NETWORKS, build, name_of
+
+CNN_PARAMETERS = 416 + 4_640 + 18_496 + 73_856 + 1_290
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_has_an_output_for_each_class(name: str, classes: int) -> None:
+    assert build(name, classes)(torch.rand(3, 1, 28, 28)).shape == (3, classes)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_load_with_and_without_dropout(name: str) -> None:
+    with_dropout, without = build(name, 10, dropout=0.5), build(name, 10, use_dropout=False)
+    without.load_state_dict(with_dropout.state_dict())
+    pixels = torch.rand(3, 1, 28, 28)
+    assert torch.equal(with_dropout.eval()(pixels), without.eval()(pixels))
+    assert not torch.equal(with_dropout.train()(pixels), without.train()(pixels))
+    assert name_of(without) == name
+
+
+def test_the_convolutional_network_is_small() -> None:
+    assert sum(parameter.numel() for parameter in build("cnn", 10).parameters()) == CNN_PARAMETERS == 98_698
+
+
+def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
+    with pytest.raises(BadInput, match=r"^params.yaml: model.name: expected one of mlp, cnn, got 'cnm'$"):
+        build("cnm", 10)
+
+
+class AlwaysTen(nn.Sequential):
+    def __init__(self, **_: object) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(784, 10))
+
+
+def test_an_output_that_does_not_fit_the_classes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(networks.NETWORKS, "ten", AlwaysTen)
+    with pytest.raises(BadInput, match=r"^model ten: expected an output \[N, 7\], got \[N, 10\]$"):
+        build("ten", 7)
