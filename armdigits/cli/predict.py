@@ -1,4 +1,4 @@
-"""Read the digits in pictures: the label, and the three most likely digits with their probabilities.
+"""Read the digits in pictures: the class, and the three most likely classes with their probabilities.
 
 Pictures can have any size and any format that Pillow reads, with one digit each, dark on light or light on dark. If a
 picture cannot be read, a line gives the reason, the others are still read, and the exit code is 2. Run it from the
@@ -6,7 +6,7 @@ project folder, after `make repro` or `dvc pull`.
 
 examples:
   armdigits predict photo.jpg scan.png           photo.jpg: 7  (7 99.2 %, 2 0.5 %, 3 0.1 %)
-  armdigits predict --json *.png                 one JSON object per line, with all ten probabilities
+  armdigits predict --json *.png                 one JSON object per line, with all probabilities
   cat photo.jpg | armdigits predict -            a picture from standard input
   armdigits predict --program fp32 photo.jpg     the fp32 program instead of the int8 one
   armdigits predict --program c photo.jpg        the int8 program in C: the same answer, without loading PyTorch
@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from armdigits.core import paths
+from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 
 PROGRAMS = {"int8": paths.INT8_PROGRAM, "fp32": paths.FP32_PROGRAM, "c": paths.C_SOURCE}
 MAX_BYTES = 200_000_000  # of a picture file
-Reader = Callable[[bytes], list[float]]  # the bytes of a picture file -> the probability of each digit
+Reader = Callable[[bytes], list[float]]  # the bytes of a picture file -> the probability of each class
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,12 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a line for each file; returns the exit code."""
     failed = False
-    for answer in answers(digit_reader(options.program), options.files):
+    reader = digit_reader(options.program)
+    classes = files.read_json(paths.PROGRAM_RECORD, "quantize")["classes"]
+    for answer in answers(reader, classes, options.files):
         failed |= "error" in answer
         if options.json:
             print(json.dumps(answer), flush=True)
         else:
-            print(line(answer), file=sys.stderr if "error" in answer else sys.stdout, flush=True)
+            print(line(answer, classes), file=sys.stderr if "error" in answer else sys.stdout, flush=True)
     return BadInput.exit_code if failed else 0
 
 
@@ -50,7 +52,7 @@ def digit_reader(name: str) -> Reader:
     """Load the program `name` of `PROGRAMS`.
 
     Returns:
-        A function from the bytes of a picture file to the softmax of the program's logits, ten probabilities. It
+        A function from the bytes of a picture file to the softmax of the program's logits, a probability for each class. It
         raises BadInput when the file is not a picture or shows no digit.
 
     Raises:
@@ -93,8 +95,8 @@ def _c_reader() -> Reader:
     return read
 
 
-def answers(reader: Reader, names: list[str]) -> Iterator[dict[str, Any]]:
-    """For each file its label and probabilities, or the error."""
+def answers(reader: Reader, classes: list[str], names: list[str]) -> Iterator[dict[str, Any]]:
+    """For each file its label, the name of its class, and the probability of each class, or the error."""
     for name in names:
         try:
             probabilities = reader(file_content(name))
@@ -102,7 +104,7 @@ def answers(reader: Reader, names: list[str]) -> Iterator[dict[str, Any]]:
             yield {"file": name, "error": str(problem)}
         else:
             label = max(range(len(probabilities)), key=probabilities.__getitem__)
-            yield {"file": name, "label": label, "probabilities": probabilities}
+            yield {"file": name, "label": label, "class": classes[label], "probabilities": probabilities}
 
 
 def file_content(name: str) -> bytes:
@@ -124,10 +126,10 @@ def file_content(name: str) -> bytes:
     return content
 
 
-def line(answer: dict[str, Any]) -> str:
-    """An answer as text: the label, and the three most likely digits."""
+def line(answer: dict[str, Any], classes: list[str]) -> str:
+    """An answer as text: the class, and the three most likely ones."""
     if "error" in answer:
         return f"{answer['file']}: {answer['error']}"
-    likely = sorted(enumerate(answer["probabilities"]), key=lambda pair: -pair[1])[:3]
-    shares = ", ".join(f"{digit} {share * 100:.1f} %" for digit, share in likely)
-    return f"{answer['file']}: {answer['label']}  ({shares})"
+    likely = sorted(zip(classes, answer["probabilities"], strict=True), key=lambda pair: -pair[1])[:3]
+    shares = ", ".join(f"{name} {share * 100:.1f} %" for name, share in likely)
+    return f"{answer['file']}: {answer['class']}  ({shares})"

@@ -147,7 +147,7 @@ def test_the_page_has_the_names_of_the_classes(small_run):
         splits[path] = Split(split.images, split.labels % 3)
     write_dataset("folder mine", record["source"], splits, names)
     torch.manual_seed(0)
-    write_checkpoint(paths.MODEL, NeuralNetwork())
+    write_checkpoint(paths.MODEL, NeuralNetwork(classes=3))
     files.write_csv(paths.PREDICTIONS, ("actual", "predicted"), [(names[0], names[1]), (names[2], names[2])])
     scores = {name: {"precision": 0.9, "recall": 0.9, "f1": 0.9} for name in names}
     files.write_json(paths.EVALUATE_DETAILS, {"classes": scores})
