@@ -52,8 +52,8 @@ def digit_reader(name: str) -> Reader:
     """Load the program `name` of `PROGRAMS`.
 
     Returns:
-        A function from the bytes of a picture file to the softmax of the program's logits, a probability for each class. It
-        raises BadInput when the file is not a picture or shows no digit.
+        A function from the bytes of a picture file to the softmax of the program's logits, one probability per class.
+        It raises BadInput when the file is not a picture or shows no digit.
 
     Raises:
         BadInput: the program is missing, or is not the one that `quantize` recorded.
