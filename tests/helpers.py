@@ -36,6 +36,7 @@ SMALL = {  # values that make a pipeline on the embedded digits quick
     "benchmark.calls": "8",
     "benchmark.max_ratio": "100.0",
 }
+DIGITS = tuple("0123456789")
 MNIST = Path(os.environ.get("DATA_MIRROR", "")).absolute()
 needs_mnist = pytest.mark.skipif(
     len(list(MNIST.glob("*-ubyte.gz"))) != 4,
@@ -159,4 +160,5 @@ def write_some_data() -> None:
             paths.VALIDATION_DATA: some_images(20, 2),
             paths.TEST_DATA: some_images(30, 3),
         },
+        DIGITS,
     )

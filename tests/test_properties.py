@@ -18,7 +18,7 @@ from armdigits.data import sources
 from armdigits.data.dataset import Split, read_split, write_dataset
 from armdigits.models.checkpoint import read_checkpoint, write_checkpoint
 from armdigits.models.mlp import NeuralNetwork
-from tests.helpers import PARAMETERS, some_images, write_some_data
+from tests.helpers import DIGITS, PARAMETERS, some_images, write_some_data
 
 COMMITTED = load_parameters(PARAMETERS).model_dump()
 KEYS = [(section, key) for section, values in COMMITTED.items() for key in values]
@@ -78,7 +78,7 @@ def test_any_split_is_read_as_it_was_written(project: Path, size: int, seed: int
     split = some_images(size, seed)
     other = Path("data/other.safetensors")
     record = paths.PROVENANCE.read_bytes()
-    write_dataset("digits", {}, {other: split})
+    write_dataset("digits", {}, {other: split}, DIGITS)
     again = read_split(other)
     paths.PROVENANCE.write_bytes(record)
     assert isinstance(again, Split)

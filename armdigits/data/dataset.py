@@ -75,7 +75,7 @@ def write_dataset(
     name: str,
     source: dict[str, str],
     splits: dict[Path, Split],
-    classes: Sequence[str] = tuple("0123456789"),
+    classes: Sequence[str],
     left_out: Sequence[str] = (),
 ) -> None:
     """Write each split, and last the record, without which no split can be read.

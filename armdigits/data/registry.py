@@ -6,7 +6,7 @@ seconds to import, and `preflight` needs none of them, so they are imported wher
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
@@ -17,6 +17,7 @@ from armdigits.data.survey import Survey, checksums, digest, folder_of, hold
 if TYPE_CHECKING:
     from armdigits.data.images import Images
 
+Result = TypeVar("Result")
 Values = Mapping[str, Mapping[str, Any]]  # of params.yaml: section -> key -> value
 DIGITS = tuple("0123456789")
 
@@ -89,7 +90,7 @@ def survey(dataset: Dataset) -> Survey:
     Raises:
         BadInput: the name or the path is wrong, or the files cannot be used.
     """
-    found = entry(dataset.name).survey(dataset)
+    found = _call(entry(dataset.name).survey, dataset)
     if entry(dataset.name).needs_path or dataset.path is None:
         return found
     added = folder.survey_added(dataset, found.classes)
@@ -103,11 +104,19 @@ def load(dataset: Dataset) -> "Images":
         BadInput: as `survey`, or the images cannot be used.
         Failure: they cannot be downloaded.
     """
-    images = entry(dataset.name).load(dataset)
+    images = _call(entry(dataset.name).load, dataset)
     if entry(dataset.name).needs_path or dataset.path is None:
         return images
     added, source, left_out = folder.load_added(dataset, images.classes)
     return images._replace(added=added, source={**images.source, **source}, left_out=left_out)
+
+
+def _call(function: Callable[[Dataset], Result], dataset: Dataset) -> Result:
+    """Arrays of another type or shape raise ValueErrors in NumPy, torch and `Split`."""
+    try:
+        return function(dataset)
+    except ValueError as error:
+        raise BadInput(f"{dataset.name}: {str(error).splitlines()[0]}") from None
 
 
 def record(dataset: Dataset, surveyed: Survey) -> dict[str, str]:

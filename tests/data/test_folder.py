@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
@@ -34,6 +35,13 @@ def test_each_folder_is_a_class_and_each_picture_is_read_as_predict_reads_it(min
     assert (len(images.train), len(images.test)) == (28, 8)
     found = {image.numpy().tobytes() for image in torch.cat([images.train.images, images.test.images])}
     assert found == {mnist_image(path.read_bytes()).tobytes() for path in mine.glob("*/*.png")}
+
+
+def test_pictures_in_colour_and_of_other_formats_are_read(mine: Path) -> None:
+    for path in mine.glob("a/*.png"):
+        Image.open(path).convert("RGB").resize((90, 120)).save(path.with_suffix(".jpg"))
+        path.unlink()
+    assert torch.bincount(pictures.load(MINE).train.labels).min() >= 9
 
 
 def test_the_survey_counts_what_is_loaded(mine: Path) -> None:

@@ -5,12 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset, check_sizes, parse_parameters
 from armdigits.data import registry
+from armdigits.data.dataset import Split
+from armdigits.data.images import Images
 from armdigits.data.survey import HEADER, Survey, checksums, hold
 from tests.helpers import PARAMETERS, some_images, write_idx, write_pictures
 
@@ -44,6 +47,18 @@ def test_a_survey_imports_neither_torch_nor_what_reads_images() -> None:
     program = "import sys, armdigits.data.registry; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"torch", "torchvision", "sklearn", "scipy", "PIL"} & set(done.stdout.split())
+
+
+def test_images_of_another_size_in_a_data_set_of_ones_own_are_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(_: Dataset) -> Images:
+        split = Split(torch.zeros(20, 32, 32, dtype=torch.uint8), torch.zeros(20, dtype=torch.uint8))
+        return Images(split, split, {}, ("a", "b"))
+
+    monkeypatch.setitem(registry.REGISTRY, "large", registry.DataSet(load, lambda _: Survey(("a", "b"), 20, 20)))
+    with pytest.raises(BadInput, match=r"^large: images: expected uint8 \[20, 28, 28\], got uint8 \[20, 32, 32\]$"):
+        registry.load(DIGITS.model_copy(update={"name": "large"}))
 
 
 def test_the_digest_changes_with_content_and_names_only(folder: Path) -> None:

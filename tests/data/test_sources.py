@@ -16,8 +16,7 @@ import torch
 
 from armdigits.core.errors import BadInput, Failure
 from armdigits.data import sources
-from armdigits.data.images import split_off
-from tests.helpers import MNIST, needs_mnist, some_images
+from tests.helpers import MNIST, needs_mnist
 
 NAMES = list(sources.ARRAYS)
 
@@ -37,15 +36,6 @@ def test_digits_are_split_by_class_and_by_seed() -> None:
     assert torch.bincount(test.labels).tolist() == [36, 36, 35, 37, 36, 37, 36, 36, 35, 36]
     assert torch.equal(test.images, same.images)
     assert not torch.equal(test.images, other.images)
-
-
-def test_split_off_stratifies_and_puts_each_image_into_one_part() -> None:
-    split = some_images(100)
-    rest, part = split_off(split, 20, seed=3)
-    together = torch.cat([rest.images, part.images]).flatten(1).unique(dim=0)
-    assert len(rest) == 80
-    assert torch.equal(together, split.images.flatten(1).unique(dim=0))
-    assert torch.bincount(part.labels).tolist() == [2] * 10
 
 
 class Handler(SimpleHTTPRequestHandler):

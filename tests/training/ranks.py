@@ -9,7 +9,7 @@ from pathlib import Path
 
 from armdigits.core import paths
 from armdigits.data.dataset import write_dataset
-from tests.helpers import copy_project, set_parameters, some_images
+from tests.helpers import DIGITS, copy_project, set_parameters, some_images
 
 OUTS = ("models/model.safetensors", "models/layers.txt", "metrics/train.json", "metrics/history.csv")
 EPOCHS = 60
@@ -62,7 +62,7 @@ def set_epochs(project: Path, epochs: int) -> None:
 def write_data(project: Path, seed: int) -> None:
     with contextlib.chdir(project):
         splits = {paths.TRAIN_DATA: some_images(130, seed), paths.VALIDATION_DATA: some_images(20, 9)}
-        write_dataset("digits", {"noise": str(seed)}, splits)
+        write_dataset("digits", {"noise": str(seed)}, splits, DIGITS)
 
 
 def contents(project: Path) -> dict[str, bytes]:
