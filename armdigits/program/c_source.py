@@ -145,7 +145,8 @@ def multiplications(program: Contents) -> int:
     Raises:
         BadInput: as `sources`.
     """
-    return sum(prod(step.layer.weight.shape) * step.windows for step in _steps(program))
+    total: int = sum(step.layer.weight.size * step.windows for step in _steps(program))
+    return total
 
 
 def _steps(program: Contents) -> list[Step]:
