@@ -82,7 +82,10 @@ REFUSED = {
         nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Linear(26, 10)),
         "layer 2: expected Conv2d or MaxPool2d or Flatten after Conv2d with ReLU, got Linear",
     ),
-    "nothing": (Changed(lambda _, x: x.flatten(1)), "expected the output of the network to be that of its last layer (none), unchanged"),
+    "nothing": (
+        Changed(lambda _, x: x.flatten(1)),
+        "expected the output of the network to be that of its last layer (none), unchanged",
+    ),
     "no layers after": (nn.Sequential(*HEAD, nn.ReLU()), "the network ends after Linear with ReLU; expected Linear"),
     "overlapping pooling": (
         nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(576, 10)),
