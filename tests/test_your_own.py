@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from armdigits.core import paths
-from tests.helpers import ROOT, run
+from tests.helpers import ROOT, copy_project, run
 
 PAGE = (ROOT / "docs" / "your-own.md").read_text()
-pytestmark = pytest.mark.slow
+SECTIONS = ("A network", "A loss", "A recipe", "A backend", "A name for the package")
 
 
 def blocks(title: str) -> list[tuple[str, str]]:
@@ -30,20 +30,24 @@ def change(project: Path, block: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def edit(project: Path, language: str, block: str) -> None:
+    """Change or write the file that a block is about; commands are about none."""
+    if language == "diff":
+        change(project, block)
+    elif language == "python":
+        (project / block.splitlines()[0].removeprefix("# ")).write_text(block)
+
+
 def follow(project: Path, title: str) -> list[str]:
     """Do what a section says; returns what its commands have printed."""
     printed = []
     commit(project)
     for language, block in blocks(title):
-        if language == "diff":
-            change(project, block)
-        elif language == "python":
-            (project / block.splitlines()[0].removeprefix("# ")).write_text(block)
-        elif not language:
-            for command in block.splitlines():
-                done = run(project, "sh", "-c", command)
-                assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-                printed.append(done.stdout)
+        edit(project, language, block)
+        for command in [] if language else block.splitlines():
+            done = run(project, "sh", "-c", command)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            printed.append(done.stdout)
     return printed
 
 
@@ -57,6 +61,17 @@ def read(project: Path, path: Path) -> dict:
     return content
 
 
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_page_has_the_section_and_its_changes_are_valid_code(tmp_path: Path, title: str) -> None:
+    copy_project(tmp_path / "project")
+    assert blocks(title)
+    for language, block in blocks(title):
+        edit(tmp_path / "project", language, block)
+    for path in (tmp_path / "project").rglob("*.py"):
+        compile(path.read_text(), path, "exec")
+
+
+@pytest.mark.slow
 def test_a_network(ran: Path) -> None:
     _, difference, _ = follow(ran, "A network")
     assert "98698" in difference, "dvc metrics diff shows the parameters of cnn beside those of mlp"
@@ -67,18 +82,21 @@ def test_a_network(ran: Path) -> None:
     assert "c" in read(ran, paths.BENCHMARK_METRICS)["batch_1"]
 
 
+@pytest.mark.slow
 def test_a_loss(ran: Path) -> None:
     (printed,) = follow(ran, "A loss")
     assert "training with the plain step" in printed
     assert run(ran, "dvc", "status").stdout == "Data and pipelines are up to date.\n"
 
 
+@pytest.mark.slow
 def test_a_recipe(ran: Path) -> None:
     *_, printed = follow(ran, "A recipe")
     assert "training with the plain step" in printed
     assert "schedule: linear" in (ran / paths.PARAMETERS).read_text()
 
 
+@pytest.mark.slow
 def test_a_backend(ran: Path) -> None:
     follow(ran, "A backend")
     proofs = read(ran, paths.QUANTIZE_DETAILS)["proofs"]
@@ -87,6 +105,7 @@ def test_a_backend(ran: Path) -> None:
     assert read(ran, paths.QUANTIZE_METRICS)["fp32"]["accuracy"] > 0.8
 
 
+@pytest.mark.slow
 def test_a_name_for_the_package(ran: Path) -> None:
     for name in ("pyproject.toml", "Makefile", "README.md"):
         shutil.copy(ROOT / name, ran / name)

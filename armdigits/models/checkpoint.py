@@ -72,9 +72,12 @@ def read_checkpoint(path: Path, settings: Recipe | None = None, network: Model |
         BadInput: as `read_tensors` and `networks.build`, or the weights do not fit the network.
     """
     weights, record = read_tensors(path, "train", settings)
-    if network and record["network"] != network.name:
+    name = record.get("network")
+    if network and name != network.name:
         raise BadInput(f"{path}: made with another model.name than that in params.yaml; run: dvc repro --force train")
-    model = networks.build(record["network"], len(read_provenance()["classes"]), use_dropout=False)
+    if name not in networks.NETWORKS:
+        raise BadInput(f"{path}: of an unknown network ({name}); run: dvc repro --force train")
+    model = networks.build(name, len(read_provenance()["classes"]), use_dropout=False)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

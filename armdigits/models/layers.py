@@ -23,6 +23,7 @@ FOLLOWERS = {  # the layers that can follow each part of a chain
     "Linear": ("ReLU", "logits"),
     "Linear with ReLU": ("Linear",),
 }
+KINDS = ("Conv2d", "MaxPool2d", "Flatten", "Linear", "ReLU", *ABSENT)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def layers_of(model: nn.Module) -> list[Layer]:
     """All layers in the order in which they run, found by running the network on an empty image.
 
     Raises:
-        BadInput: the network does not run, or computes something between or beside its layers.
+        BadInput: a kind of layer is not supported, the network does not run, or it computes something between or
+            beside its layers.
     """
     layers: list[Layer] = []
     latest = torch.zeros(1, 1, *IMAGE_SHAPE)
@@ -96,6 +98,8 @@ def layers_of(model: nn.Module) -> list[Layer]:
     def recorder(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             nonlocal latest
+            if type(module).__name__ not in KINDS:
+                raise BadInput(f"layer {name}: {type(module).__name__} is not supported; use {', '.join(KINDS)}")
             if inputs[0] is not latest:
                 before = layers[-1].name if layers else "the images"
                 raise BadInput(f"layer {name}: expected its input to be the output of {before}, unchanged")
@@ -106,20 +110,22 @@ def layers_of(model: nn.Module) -> list[Layer]:
 
         return record
 
-    leaves = [(name, module) for name, module in model.named_modules() if not any(True for _ in module.children())]
+    leaves = [(name, module) for name, module in model.named_modules() if not list(module.children())]
     hooks = [module.register_forward_hook(recorder(name)) for name, module in leaves]
     was_training = model.training
     try:
         with torch.inference_mode():
             output = model.eval()(latest)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise BadInput(f"the network fails on an image [1, 1, 28, 28]: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise BadInput(f"the network fails on an image [1, 1, 28, 28]: {reason}") from None
     finally:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    if output is not latest:
-        raise BadInput(f"the output of the network is not that of its last layer ({layers[-1].name if layers else ''})")
+    if output is not latest or not layers:
+        last = layers[-1].name if layers else "none"
+        raise BadInput(f"expected the output of the network to be that of its last layer ({last}), unchanged")
     return layers
 
 

@@ -18,13 +18,16 @@ def build(name: str, classes: int, use_dropout: bool = True, dropout: float = 0.
     """A new network with random weights, in training mode.
 
     Raises:
-        BadInput: there is no network of that name, a stage does not support one of its layers, or its output has
-            another shape than [N, classes].
+        BadInput: there is no network of that name, its class does not take these arguments, one of its layers is not
+            supported, or its output has another shape than [N, classes].
     """
     if name not in NETWORKS:
         raise BadInput(f"params.yaml: model.name: expected one of {', '.join(NETWORKS)}, got {name!r}")
-    model = NETWORKS[name](use_dropout=use_dropout, dropout=dropout, classes=classes)
-    *_, last = operations_of(model)
+    try:
+        model = NETWORKS[name](use_dropout=use_dropout, dropout=dropout, classes=classes)
+        *_, last = operations_of(model)
+    except (BadInput, TypeError) as error:  # a class that does not take these arguments
+        raise BadInput(f"model {name}: {error}") from None
     if last.shape != (classes,):
         raise BadInput(f"model {name}: expected an output [N, {classes}], got [N, {str(list(last.shape))[1:]}")
     return model

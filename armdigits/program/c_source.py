@@ -133,7 +133,7 @@ def stack_bytes(program: Contents) -> int:
     multiply = 2 * most_inputs + 4 * most_outputs  # bytes; convolutions have them in a function of their own
     arrays = SIDE * SIDE + sum(prod(step.outputs) for step in steps[:-1]) + multiply
     arrays += max(windows) + multiply if windows else 0
-    stack = 1024 * ceil((arrays + 256) / 1024)
+    stack: int = 1024 * ceil((arrays + 256) / 1024)
     if stack > STACK_BYTES:
         raise BadInput(f"C source: the layers need {stack:,} bytes of stack, more than {STACK_BYTES:,}")
     return stack
@@ -145,7 +145,7 @@ def multiplications(program: Contents) -> int:
     Raises:
         BadInput: as `sources`.
     """
-    return sum(prod(step.layer.weight.shape) * step.windows for step in _steps(program))
+    return sum(step.layer.weight.size * step.windows for step in _steps(program))
 
 
 def _steps(program: Contents) -> list[Step]:

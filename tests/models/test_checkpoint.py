@@ -12,7 +12,8 @@ from torch import Tensor
 
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
-from armdigits.core.parameters import load_parameters
+from armdigits.core.parameters import Model, load_parameters
+from armdigits.models import networks
 from armdigits.models.checkpoint import (
     read_checkpoint,
     read_teacher_logits,
@@ -96,6 +97,24 @@ def test_a_checkpoint_trained_with_other_settings_is_refused(model: NeuralNetwor
     read_checkpoint(paths.MODEL, settings)
     with pytest.raises(BadInput, match="trained with different settings than those under train in params.yaml"):
         read_checkpoint(paths.MODEL, settings.model_copy(update={"seed": 2}))
+
+
+def test_a_checkpoint_of_another_network_is_refused(model: NeuralNetwork) -> None:
+    assert read_checkpoint(paths.MODEL, network=Model(name="mlp"))[0].state_dict().keys() == model.state_dict().keys()
+    with pytest.raises(BadInput, match=f"made with another model.name than that in params.yaml; {AGAIN}$"):
+        read_checkpoint(paths.MODEL, network=Model(name="cnn"))
+    rewrite(lambda _, record: record.update(network="rnn"))
+    with pytest.raises(BadInput, match=rf"^models/model.safetensors: of an unknown network \(rnn\); {AGAIN}$"):
+        read_checkpoint(paths.MODEL)
+
+
+def test_the_checkpoint_of_a_convolutional_network_is_read_as_one(folder: Path) -> None:
+    write_some_data()
+    model = networks.build("cnn", 10)
+    write_checkpoint(paths.MODEL, model)
+    read, _ = read_checkpoint(paths.MODEL)
+    pixels = some_images(5).pixels()
+    assert torch.equal(read(pixels), model.eval()(pixels))
 
 
 def test_a_record_without_the_checksum_of_the_weights_is_refused(model: NeuralNetwork) -> None:

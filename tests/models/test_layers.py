@@ -61,10 +61,13 @@ class Changed(ConvolutionalNetwork):
 
 HEAD = (nn.Flatten(), nn.Linear(784, 10))
 REFUSED = {
-    "softmax": (nn.Sequential(*HEAD, nn.Softmax(1)), "layer 2: expected ReLU or logits after Linear, got Softmax"),
+    "softmax": (
+        nn.Sequential(*HEAD, nn.Softmax(1)),
+        "layer 2: Softmax is not supported; use Conv2d, MaxPool2d, Flatten, Linear, ReLU, Dropout, Identity",
+    ),
     "another activation": (
         nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(2704, 10)),
-        "layer 1: expected ReLU after Conv2d, got Sigmoid",
+        "layer 1: Sigmoid is not supported; use ",
     ),
     "no activation": (
         nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.Linear(20, 10)),
@@ -72,9 +75,17 @@ REFUSED = {
     ),
     "average pooling": (
         nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(676, 10)),
-        "layer 2: expected Conv2d or MaxPool2d or Flatten after Conv2d with ReLU, got AvgPool2d",
+        "layer 2: AvgPool2d is not supported; use ",
     ),
-    "recurrent": (nn.LSTM(28, 10), "the network fails on an image [1, 1, 28, 28]: "),
+    "recurrent": (nn.Sequential(nn.Flatten(), nn.LSTM(784, 10)), "layer 1: LSTM is not supported; use "),
+    "no flatten": (
+        nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Linear(26, 10)),
+        "layer 2: expected Conv2d or MaxPool2d or Flatten after Conv2d with ReLU, got Linear",
+    ),
+    "nothing": (
+        Changed(lambda _, x: x.flatten(1)),
+        "expected the output of the network to be that of its last layer (none), unchanged",
+    ),
     "no layers after": (nn.Sequential(*HEAD, nn.ReLU()), "the network ends after Linear with ReLU; expected Linear"),
     "overlapping pooling": (
         nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(576, 10)),
@@ -99,7 +110,7 @@ REFUSED = {
     ),
     "an output that is changed": (
         Changed(lambda self, x: self.conv2(self.conv1(x)).mean((2, 3))),
-        "the output of the network is not that of its last layer (conv2)",
+        "expected the output of the network to be that of its last layer (conv2), unchanged",
     ),
     "a layer used twice": (
         Changed(lambda self, x: self.relu1(self.conv2(self.relu1(self.conv1(x))))),

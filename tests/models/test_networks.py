@@ -45,3 +45,18 @@ def test_an_output_that_does_not_fit_the_classes_is_refused(monkeypatch: pytest.
     monkeypatch.setitem(networks.NETWORKS, "ten", AlwaysTen)
     with pytest.raises(BadInput, match=r"^model ten: expected an output \[N, 7\], got \[N, 10\]$"):
         build("ten", 7)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda **_: nn.Sequential(nn.Flatten(), nn.Softmax(1)), "model other: layer 1: Softmax is not supported"),
+        (nn.Sequential, r"model other: .*unexpected keyword argument 'use_dropout'"),
+    ],
+)
+def test_what_is_wrong_with_a_network_is_said_with_its_name(
+    network: type[nn.Module], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(networks.NETWORKS, "other", network)
+    with pytest.raises(BadInput, match=f"^{message}"):
+        build("other", 10)
