@@ -23,7 +23,7 @@ from tests.helpers import (
     write_idx,
     write_pictures,
 )
-from tests.test_your_own import blocks, change
+from tests.test_your_own import blocks, edit
 
 COMMANDS = [line for _, block in blocks("Data") for line in block.splitlines() if line.startswith("armdigits dataset")]
 SHAPES = {"circle": 0, "cross": 4, "square": 7}
@@ -56,10 +56,7 @@ def put_files(project: Path, name: str, count: int = 15) -> None:
         np.save(project / "shapes" / "images.npy", train.images[shown].numpy())
         np.save(project / "shapes" / "labels.npy", np.repeat(np.arange(3, dtype=np.uint8), count))
         for language, block in blocks("Data"):
-            if language == "python":
-                (project / block.splitlines()[0].removeprefix("# ")).write_text(block)
-            elif language == "diff":
-                change(project, block)
+            edit(project, language, block)
 
 
 def done(project: Path, *arguments: str, **variables: str) -> str:

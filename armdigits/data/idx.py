@@ -153,6 +153,9 @@ def _classes(
     if len(unknown := np.setdiff1d(test, labels)):
         listed = ", ".join(map(str, unknown[:10]))
         raise BadInput(f"{found['test labels']}: labels that no training image has ({listed})")
+    if len(absent := np.setdiff1d(labels, test)):
+        listed = ", ".join(map(str, absent[:10]))
+        raise BadInput(f"{found['train labels']}: labels that no test image has ({listed})")
     names = [str(label) for label in labels]
     where = folder
     if (folder / CLASSES).exists():

@@ -31,7 +31,7 @@ class DataSet(NamedTuple):
         needs_path: whether `dataset.path` is its folder. Where not, a path is a folder of pictures that are added to
             its training images.
         is_fixed: whether the checksums of its files are recorded at the first run, and checked from then on.
-        presets: values of params.yaml for it, where those that follow from its size do not do.
+        presets: values of params.yaml for it, in the place of those that follow from its size.
     """
 
     load: Callable[[Dataset], "Images"]
@@ -147,7 +147,7 @@ def presets(name: str, surveyed: Survey) -> Values:
         "evaluate": {"min_accuracy": round(1 / classes, 3)},
         "quantize": {
             "calibration_samples": min(1024, left),
-            "max_accuracy_drop": min(1.0, max(0.02, round(5 / surveyed.test_images, 3))),
+            "max_accuracy_drop": min(1.0, max(0.02, round(5 / max(1, surveyed.test_images), 3))),
         },
     }
     own = entry(name).presets

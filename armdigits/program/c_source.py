@@ -164,14 +164,14 @@ def _steps(program: Contents) -> list[Step]:
     shape: tuple[int, ...] = (SIDE, SIDE, 1) if layers[0].window else (SIDE * SIDE,)
     for part in program.layers:
         if isinstance(part, MaxPool):
-            *before, convolution = steps
-            if not convolution.layer.window or part.window != Window(part.window.size, part.window.size, (0, 0)):
+            size = part.window.size
+            apart = part.window == Window(size, size, (0, 0))
+            if not (steps and steps[-1].layer.window and steps[-1].pool == ONE and apart):
                 raise BadInput(
                     f"C source: pooling of {part.window}; expected a stride of its size, after a convolution"
                 )
-            height, width = (size // pool for size, pool in zip(shape, part.window.size, strict=False))
-            shape = (height, width, shape[2])
-            steps = [*before, replace(convolution, pool=part.window, outputs=shape)]
+            shape = (shape[0] // size[0], shape[1] // size[1], shape[2])
+            steps[-1] = replace(steps[-1], pool=part.window, outputs=shape)
             continue
         layer = next(left)
         if steps and steps[-1].layer.output != layer.input:

@@ -128,6 +128,11 @@ def test_images_that_are_cut_off_are_refused_when_they_are_read(folder: Path) ->
         idx.load(FASHION)
 
 
+def test_a_label_without_a_test_image_is_refused(folder: Path) -> None:
+    write_idx(folder / "fashion", {"train": TRAIN, "t10k": Split(TEST.images[:9], TEST.labels[:9])})
+    assert refusal(folder) == f"fashion/{LABELS}.gz: labels that no test image has (9)"
+
+
 @pytest.mark.parametrize("content", [b"no gzip", gzip.compress(bytes(60))[:-9]], ids=["text", "cut off"])
 def test_a_damaged_gzip_file_is_refused(fashion: Path, content: bytes) -> None:
     (fashion / f"{LABELS}.gz").write_bytes(content)

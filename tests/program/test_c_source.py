@@ -179,12 +179,14 @@ def test_multiplications_are_counted_with_the_windows_of_convolutions() -> None:
 
 
 def wide() -> Contents:
-    """A network with 200 channels of images in full size."""
-    random, pixel, window = np.random.default_rng(0), PIXEL, Window((1, 1), (1, 1), (0, 0))
-    first = linear(random, (200, 1, 1, 1), pixel)
+    """A network with two layers of 200 channels of images in full size."""
+    random, window = np.random.default_rng(0), Window((1, 1), (1, 1), (0, 0))
+    first = linear(random, (200, 1, 1, 1), PIXEL)
     second = linear(random, (200, 200, 1, 1), first.output)
-    convolutions = (Convolution(**vars(layer), window=window, groups=1) for layer in (first, second))
-    return contents((*convolutions, linear(random, (10, 200 * 784), second.output, relu=False)))
+    third = linear(random, (200, 200, 1, 1), second.output)
+    convolutions = (Convolution(**vars(layer), window=window, groups=1) for layer in (first, second, third))
+    pool = MaxPool(Window((28, 28), (28, 28), (0, 0)))
+    return contents((*convolutions, pool, linear(random, (10, 200), third.output, relu=False)))
 
 
 def changed(**changes: object) -> Contents:
@@ -207,7 +209,10 @@ REFUSED = {
     "other images": (network(100, 96, 10), "expected 784 inputs, found 100"),
     "wide layers": (wide(), r"the layers need 3\d\d,\d+ bytes of stack, more than 262,144$"),
     "overlapping pooling": (
-        replace(CONVOLUTIONAL, layers=(CONVOLUTIONAL.layers[0], MaxPool(Window((3, 3), (2, 2), (0, 0))))),
+        replace(
+            CONVOLUTIONAL,
+            layers=(CONVOLUTIONAL.layers[0], MaxPool(Window((3, 3), (2, 2), (0, 0))), *CONVOLUTIONAL.layers[2:]),
+        ),
         "pooling of 3x3 stride 2x2; expected a stride of its size",
     ),
     "pooling of images": (replace(CONVOLUTIONAL, layers=CONVOLUTIONAL.layers[1:]), "after a convolution"),
