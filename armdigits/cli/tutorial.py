@@ -28,6 +28,7 @@ RECIPE = {
     "augmentation.zoom": "0.0",
     "augmentation.shear": "0.0",
     "augmentation.shift": "0.0",
+    "augmentation.stroke": "0.0",
     "evaluate.min_accuracy": "0.0",  # a comparison, no gate
 }
 # The columns in percent: the metrics file and the key in it.

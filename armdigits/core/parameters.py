@@ -43,6 +43,7 @@ class Augmentation(Section):
     zoom: Annotated[float, Field(ge=0, le=1)]
     shear: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[float, Field(ge=0, le=28)]
+    stroke: Annotated[float, Field(ge=0, le=1)]
 
     def is_on(self) -> bool:
         """Whether any image is changed."""

@@ -84,7 +84,7 @@ def test_values_that_contradict_each_other_are_all_reported_at_once(project: Pat
 
 
 def test_several_views_without_augmentation_are_refused(project: Path) -> None:
-    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift")}
+    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift", "stroke")}
     assert errors(project, **off) == ["params.yaml: teach.views: expected 1 where all of augmentation is 0, got 4"]
 
 

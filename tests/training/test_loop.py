@@ -16,8 +16,8 @@ from armdigits.training.loss import Distillation
 from armdigits.training.step import PlainStep
 from tests.helpers import some_images
 
-OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0)
-MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1)
+OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0)
+MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1, stroke=0.5)
 
 
 def recipe(**changes) -> Train:
