@@ -29,7 +29,8 @@ from benchmarks.data import NO_AUGMENTATION
 from stages.train import read_distillation
 
 TUTORIAL = {
-    "learning_rate": 0.001, "schedule": "constant", "warm_up": 0, "dropout": 0.2, "teacher_weight": 0, "temperature": 1,
+    "learning_rate": 0.001, "schedule": "constant", "warm_up": 0, "centre": False, "dropout": 0.2, "teacher_weight": 0,
+    "temperature": 1,
 }  # fmt: skip
 SPLITS = {"train": paths.TRAIN_DATA, "validation": paths.VALIDATION_DATA, "test": paths.TEST_DATA}
 
@@ -49,7 +50,9 @@ def recipes(final: Parameters) -> list[tuple[str, Parameters]]:
         ),
         ("+ one-cycle schedule", only("learning_rate", "schedule", "warm_up")),
         (f"+ dropout of {recipe['dropout']:g}", only("dropout")),
-        ("+ augmentation", {"augmentation": augmentation, "teach": teach}),
+        ("+ centred images", only("centre")),
+        ("+ augmentation", {"augmentation": {**augmentation, "stroke": 0.0}, "teach": teach}),
+        ("+ stroke width", {"augmentation": augmentation}),
         ("+ teacher's soft targets", only("teacher_weight", "temperature")),
     ]
     rows = []

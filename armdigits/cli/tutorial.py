@@ -18,6 +18,7 @@ RECIPE = {
     "train.learning_rate": "0.001",
     "train.schedule": "constant",
     "train.warm_up": "0.0",
+    "train.centre": "false",
     "train.dropout": "0.2",
     "train.teacher_weight": "0.0",
     "train.temperature": "1.0",

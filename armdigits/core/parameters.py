@@ -71,6 +71,7 @@ class Teach(Recipe):
 class Train(Recipe):
     """The model's training."""
 
+    centre: bool
     dropout: Annotated[float, Field(ge=0, lt=1)]
     teacher_weight: Share
     temperature: Annotated[float, Field(ge=0.1, le=100)]

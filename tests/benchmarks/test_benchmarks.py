@@ -47,7 +47,9 @@ def test_the_ablation_has_a_row_per_change_and_one_for_the_int8_program(ran, cap
         "tutorial's recipe",
         "+ one-cycle schedule",
         "+ dropout of 0",
+        "+ centred images",
         "+ augmentation",
+        "+ stroke width",
         "+ teacher's soft targets",
         "the last row as int8 program",
     ]
