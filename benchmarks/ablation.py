@@ -3,9 +3,9 @@
     python -m benchmarks.ablation [--seeds 5] [--trials]        (5 minutes; run `make repro` first)
 
 Starts from the tutorial's recipe and makes one change per row until the recipe of params.yaml is reached. With
-`--trials`, each row makes one change of that recipe, none of which was taken. The teacher's logits are those in models/.
-The recipe was chosen by the validation column; the test column is only reported. The recipe of params.yaml is also
-quantized, as the stage does it. Prints a line per run and, at the end, a Markdown table.
+`--trials`, each row makes one change of that recipe, none of which was taken. The teacher's logits are those in
+models/. The recipe was chosen on held-out training images; the test column is only reported. The recipe of params.yaml
+is also quantized, as the stage does it. Prints a line per run and, at the end, a Markdown table.
 """
 
 import argparse

@@ -85,6 +85,7 @@ def test_a_pixel_of_growth_is_torchs_max_pooling_and_a_pixel_less_that_of_the_ne
 def test_images_are_sampled_at_the_coordinates_of_torchs_affine_grid(pixels):
     many, ranges = pixels.repeat(21, 1, 1, 1), Augmentation(**{**MILD, "stroke": 0.0})
     numbers = draw(len(many), torch.Generator().manual_seed(1))
-    grid = functional.affine_grid(_maps(numbers[:-1], ranges, 28).permute(2, 0, 1), list(many.shape), align_corners=False)
+    maps = _maps(numbers[:-1], ranges, 28).permute(2, 0, 1)
+    grid = functional.affine_grid(maps, list(many.shape), align_corners=False)
     expected = functional.grid_sample(many, grid, align_corners=False)
     torch.testing.assert_close(transform(many, ranges, numbers), expected, atol=1e-5, rtol=0)
