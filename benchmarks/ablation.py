@@ -34,10 +34,9 @@ TUTORIAL = {
     "temperature": 1,
 }  # fmt: skip
 TRIALS = [  # what was tried and not taken
-    ("stroke width up to 0.25 pixels", "augmentation", "stroke", 0.25),
     ("stroke width up to 0.5 pixels", "augmentation", "stroke", 0.5),
-    ("learning rate up to 0.004", "train", "learning_rate", 0.004),
-    ("temperature of 2", "train", "temperature", 2.0),
+    ("teacher's weight of 0.9", "train", "teacher_weight", 0.9),
+    ("teacher's weight of 0.5", "train", "teacher_weight", 0.5),
 ]
 SPLITS = {"train": paths.TRAIN_DATA, "validation": paths.VALIDATION_DATA, "test": paths.TEST_DATA}
 
