@@ -34,10 +34,10 @@ def centred_inputs(model: nn.Module, mean: Tensor | None) -> Iterator[None]:
         return
     layer = _first_layer(model)
     with torch.no_grad():
-        layer.bias += layer.weight @ mean.flatten()
+        layer.bias.add_(layer.weight @ mean.flatten())
     yield
     with torch.no_grad():
-        layer.bias -= layer.weight @ mean.flatten()
+        layer.bias.sub_(layer.weight @ mean.flatten())
 
 
 def _first_layer(model: nn.Module) -> nn.Linear:
