@@ -1,10 +1,11 @@
 """What each part of the training recipe is worth: a row per change, mean and standard deviation over seeds.
 
-    python -m benchmarks.ablation [--seeds 5]        (5 minutes; run `make repro` first)
+    python -m benchmarks.ablation [--seeds 5] [--trials]        (5 minutes; run `make repro` first)
 
-Starts from the tutorial's recipe and makes one change per row until the recipe of params.yaml is reached.
-The teacher's logits are those in models/. The recipe was chosen by the validation column; the test column is only
-reported. The last row is also quantized, as the stage does it. Prints a line per run and, at the end, a Markdown table.
+Starts from the tutorial's recipe and makes one change per row until the recipe of params.yaml is reached. With
+`--trials`, each row makes one change of that recipe, none of which was taken. The teacher's logits are those in
+models/. The recipe was chosen on held-out training images; the test column is only reported. The recipe of params.yaml
+is also quantized, as the stage does it. Prints a line per run and, at the end, a Markdown table.
 """
 
 import argparse
@@ -29,8 +30,14 @@ from benchmarks.data import NO_AUGMENTATION
 from stages.train import read_distillation
 
 TUTORIAL = {
-    "learning_rate": 0.001, "schedule": "constant", "warm_up": 0, "dropout": 0.2, "teacher_weight": 0, "temperature": 1,
+    "learning_rate": 0.001, "schedule": "constant", "warm_up": 0, "centre": False, "dropout": 0.2, "teacher_weight": 0,
+    "temperature": 1,
 }  # fmt: skip
+TRIALS = [  # what was tried and not taken
+    ("stroke width up to 0.5 pixels", "augmentation", "stroke", 0.5),
+    ("teacher's weight of 0.9", "train", "teacher_weight", 0.9),
+    ("teacher's weight of 0.5", "train", "teacher_weight", 0.5),
+]
 SPLITS = {"train": paths.TRAIN_DATA, "validation": paths.VALIDATION_DATA, "test": paths.TEST_DATA}
 
 
@@ -51,6 +58,7 @@ def recipes(final: Parameters) -> list[tuple[str, Parameters]]:
         (f"+ dropout of {recipe['dropout']:g}", only("dropout")),
         ("+ augmentation", {"augmentation": augmentation, "teach": teach}),
         ("+ teacher's soft targets", only("teacher_weight", "temperature")),
+        ("+ centred images", only("centre")),
     ]
     rows = []
     for title, sections in changes:
@@ -58,6 +66,15 @@ def recipes(final: Parameters) -> list[tuple[str, Parameters]]:
         rows.append((title, Parameters.model_validate(content)))
     assert rows[-1][1] == final, "a part of the recipe has no row"  # noqa: S101
     return rows
+
+
+def trials(final: Parameters) -> list[tuple[str, Parameters]]:
+    """The rows with `--trials`: a title and the parameters, each with one change of `final`."""
+    content = final.model_dump()
+    return [
+        (title, Parameters.model_validate({**content, section: content[section] | {key: value}}))
+        for title, section, key, value in TRIALS
+    ]
 
 
 def run(parameters: Parameters, seed: int, splits: dict[str, Split]) -> tuple[NeuralNetwork, dict[str, float]]:
@@ -91,14 +108,14 @@ def summary(values: list[float], digits: int = 2) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {spread:.{digits}f}"
 
 
-def main(seeds: int) -> None:
-    """Run every row with every seed; print the table."""
+def main(seeds: int, with_trials: bool = False) -> None:
+    """Run every row, or every trial, with every seed; print the table."""
     final = load_parameters(paths.PARAMETERS)
     torch.set_num_threads(final.train.threads)
     use_threads(final.train.threads)
     splits = {name: read_split(path) for name, path in SPLITS.items()}
     rows = []
-    for title, parameters in recipes(final):
+    for title, parameters in trials(final) if with_trials else recipes(final):
         results = []
         for seed in range(1, seeds + 1):
             model, result = run(parameters, seed, splits)
@@ -119,5 +136,7 @@ def main(seeds: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="What each part of the training recipe is worth.")
     parser.add_argument("--seeds", type=int, default=5, help="runs per row (default: %(default)s)")
+    parser.add_argument("--trials", action="store_true", help="single changes of the recipe that were not taken")
+    options = parser.parse_args()
     with exit_on_failure("ablation"):
-        main(parser.parse_args().seeds)
+        main(options.seeds, options.trials)

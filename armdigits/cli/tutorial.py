@@ -18,6 +18,7 @@ RECIPE = {
     "train.learning_rate": "0.001",
     "train.schedule": "constant",
     "train.warm_up": "0.0",
+    "train.centre": "false",
     "train.dropout": "0.2",
     "train.teacher_weight": "0.0",
     "train.temperature": "1.0",
@@ -28,6 +29,7 @@ RECIPE = {
     "augmentation.zoom": "0.0",
     "augmentation.shear": "0.0",
     "augmentation.shift": "0.0",
+    "augmentation.stroke": "0.0",
     "evaluate.min_accuracy": "0.0",  # a comparison, no gate
 }
 # The columns in percent: the metrics file and the key in it.

@@ -41,6 +41,7 @@ class Augmentation(Section):
     zoom: Annotated[float, Field(ge=0, le=1)]
     shear: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[float, Field(ge=0, le=28)]
+    stroke: Annotated[float, Field(ge=0, le=1)]
 
     def is_on(self) -> bool:
         """Whether any image is changed."""
@@ -74,6 +75,7 @@ class Teach(Recipe):
 class Train(Recipe):
     """The model's training."""
 
+    centre: bool
     dropout: Annotated[float, Field(ge=0, lt=1)]
     teacher_weight: Share
     temperature: Annotated[float, Field(ge=0.1, le=100)]

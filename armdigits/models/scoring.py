@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from armdigits.models.layers import operations_of
 
-BATCH = 1000
+BATCH = 256  # images at a time, whose activations fit into the processor's cache
 
 
 @torch.inference_mode()

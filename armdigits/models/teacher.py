@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Teacher(nn.Module):
-    """Three convolutions and two linear layers, 426,490 parameters with 10 classes.
+    """Three convolutions and two linear layers, 156,154 parameters with 10 classes.
 
     Shapes:
         input float32 [N, 1, 28, 28] in [0, 1]; output float32 [N, classes], raw logits.
@@ -21,9 +21,9 @@ class Teacher(nn.Module):
         self.layers = nn.Sequential(
             *_convolution(1, 16, kernel=5, stride=2),
             *_convolution(16, 32, kernel=3, stride=2),
-            *_convolution(32, 64, kernel=3, stride=1),
+            *_convolution(32, 64, kernel=3, stride=2),
             nn.Flatten(),
-            nn.Linear(64 * 7 * 7, 128),
+            nn.Linear(64 * 4 * 4, 128),
             nn.ReLU(),
             nn.Linear(128, classes),
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotations lack it

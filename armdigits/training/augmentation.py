@@ -1,4 +1,7 @@
-"""Augmentation: a random rotation, zoom, shear and shift of each training image, all in one affine map."""
+"""Augmentation: a random change of the stroke width of each training image, then a random affine map.
+
+The map combines rotation, zoom, shear and shift.
+"""
 
 import math
 
@@ -9,6 +12,7 @@ from torch.nn import functional
 from armdigits.core.parameters import Augmentation
 
 BLOCK = 1000  # images at a time, whose coordinates fit into the processor's cache
+NUMBERS = 7  # random numbers per image
 
 
 def augment(pixels: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
@@ -17,19 +21,40 @@ def augment(pixels: Tensor, ranges: Augmentation, generator: torch.Generator) ->
 
 
 def draw(count: int, generator: torch.Generator) -> Tensor:
-    """The random numbers for `count` images, uniform from -1 to 1: float32 [6, count].
+    """The random numbers for `count` images, uniform from -1 to 1: float32 [7, count].
 
     They are drawn on the CPU: a seed gives the same augmentation on every device.
     """
     sizes = [min(BLOCK, count - start) for start in range(0, count, BLOCK)]
-    return torch.cat([2 * torch.rand(6, size, generator=generator) - 1 for size in sizes], dim=1)
+    return torch.cat([2 * torch.rand(NUMBERS, size, generator=generator) - 1 for size in sizes], dim=1)
 
 
 def transform(pixels: Tensor, ranges: Augmentation, numbers: Tensor) -> Tensor:
-    """Augment images float32 [N, 1, 28, 28] with the `numbers` [6, N] from `draw`."""
-    maps = _maps(numbers, ranges, pixels.shape[-1]).to(pixels.device)
-    parts = zip(pixels.split(BLOCK), maps.split(BLOCK, dim=2), strict=True)
-    return torch.cat([_sample(*part) for part in parts])
+    """Augment images float32 [N, 1, 28, 28] with the `numbers` [7, N] from `draw`."""
+    maps = _maps(numbers[:-1], ranges, pixels.shape[-1]).to(pixels.device)
+    growth = (numbers[-1] * ranges.stroke).to(pixels.device)
+    parts = zip(pixels.split(BLOCK), growth.split(BLOCK), maps.split(BLOCK, dim=2), strict=True)
+    return torch.cat(
+        [_sample(_widen(images, growth) if ranges.stroke else images, maps) for images, growth, maps in parts]
+    )
+
+
+def _widen(pixels: Tensor, growth: Tensor) -> Tensor:
+    """Widen strokes by `growth` [N] pixels, from -1 to 1, on each side; narrow them where it is negative.
+
+    A dilation or an erosion with a square of 3 x 3 pixels changes a width by one pixel on each side. A part of it is a
+    linear interpolation between the image and the result.
+    """
+    sign = torch.where(growth < 0, -1.0, 1.0)[:, None, None, None]
+    pixels = pixels * sign  # an erosion is a dilation of the negative image
+    # The same as functional.max_pool2d(pixels, 3, 1, 1), which takes ten times as long.
+    rows = pixels.clone()
+    torch.maximum(rows[..., 1:], pixels[..., :-1], out=rows[..., 1:])
+    torch.maximum(rows[..., :-1], pixels[..., 1:], out=rows[..., :-1])
+    dilated = rows.clone()
+    torch.maximum(dilated[..., 1:, :], rows[..., :-1, :], out=dilated[..., 1:, :])
+    torch.maximum(dilated[..., :-1, :], rows[..., 1:, :], out=dilated[..., :-1, :])
+    return pixels.lerp_(dilated, growth.abs()[:, None, None, None]).mul_(sign)
 
 
 def _maps(numbers: Tensor, ranges: Augmentation, side: int) -> Tensor:

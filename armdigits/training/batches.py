@@ -53,8 +53,9 @@ def chunks_of_epoch(
     augmentation: Augmentation,
     epoch: int,
     group: Group = SINGLE,
+    mean: Tensor | None = None,
 ) -> Iterator[Chunk]:
-    """The training images of an epoch, shuffled and augmented, on the device of `data`.
+    """The training images of an epoch, shuffled, augmented, and minus the image `mean`, on the device of `data`.
 
     Each rank gets an equal share of every batch, and all ranks draw the same random numbers. If the last batch cannot
     be shared equally, its last images, up to `world_size` - 1, are left out; they differ from epoch to epoch.
@@ -74,6 +75,8 @@ def chunks_of_epoch(
         images = pixels_of(data.images.index_select(0, rows))
         if numbers is not None:
             images = transform(images, augmentation, numbers)
+        if mean is not None:
+            images -= mean
         teacher = None if teacher_logits is None else teacher_logits.index_select(0, rows)
         labels = data.labels.index_select(0, rows).long()
         yield Chunk(images, labels, teacher, recipe.batch_size // group.world_size)

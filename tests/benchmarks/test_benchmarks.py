@@ -9,7 +9,7 @@ import pytest
 
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
-from armdigits.core.parameters import load_parameters
+from armdigits.core.parameters import Parameters, load_parameters
 from benchmarks import ablation, projection, resume, scaling, training
 from benchmarks.data import noise
 from tests.helpers import PARAMETERS, ROOT, run, set_parameters
@@ -33,8 +33,20 @@ def test_each_row_of_the_ablation_makes_one_change_and_the_last_is_params_yaml()
     assert recipes[-1] == final
     assert recipes[0].train.schedule == "constant"
     assert not recipes[0].augmentation.is_on()
-    assert recipes[-2].train.teacher_weight == 0
-    assert recipes[-2].augmentation == final.augmentation
+    assert recipes[-3].train.teacher_weight == 0
+    assert recipes[-3].augmentation == final.augmentation
+
+
+def test_each_trial_of_the_ablation_changes_one_parameter():
+    final = load_parameters(PARAMETERS)
+    values = flat(final)
+    for _, parameters in ablation.trials(final):
+        assert sum(value != values[key] for key, value in flat(parameters).items()) == 1
+
+
+def flat(parameters: Parameters) -> dict[str, object]:
+    content = parameters.model_dump()
+    return {f"{section}.{key}": value for section, values in content.items() for key, value in values.items()}
 
 
 @pytest.mark.slow
@@ -49,6 +61,7 @@ def test_the_ablation_has_a_row_per_change_and_one_for_the_int8_program(ran, cap
         "+ dropout of 0",
         "+ augmentation",
         "+ teacher's soft targets",
+        "+ centred images",
         "the last row as int8 program",
     ]
 

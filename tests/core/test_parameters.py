@@ -102,7 +102,7 @@ def test_a_value_that_does_not_fit_the_number_of_images_gets_one_line(
 
 
 def test_several_views_without_augmentation_are_refused(project: Path) -> None:
-    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift")}
+    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift", "stroke")}
     assert errors(project, **off) == ["params.yaml: teach.views: expected 1 where all of augmentation is 0, got 4"]
 
 

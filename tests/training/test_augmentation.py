@@ -4,10 +4,10 @@ from torch.nn import functional
 
 from armdigits.core.parameters import Augmentation
 from armdigits.data.sources import digits
-from armdigits.training.augmentation import _maps, augment, draw, transform
+from armdigits.training.augmentation import _maps, _widen, augment, draw, transform
 
-OFF = {"rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0}
-MILD = {"rotation": 10.0, "zoom": 0.1, "shear": 0.1, "shift": 1.0}
+OFF = {"rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0, "stroke": 0.0}
+MILD = {"rotation": 10.0, "zoom": 0.1, "shear": 0.1, "shift": 1.0, "stroke": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,25 @@ def test_rotations_of_up_to_90_degrees_reach_the_next_corner_and_not_the_opposit
     assert turned[:, 0, 18:24, 18:24].mean((1, 2)).max() < 0.1, "no image is turned by 180 degrees"
 
 
+def test_strokes_grow_and_shrink_by_up_to_their_range_on_each_side():
+    bar = torch.zeros(500, 1, 28, 28)
+    bar[..., 12:16] = 1
+    widths = augmented(bar, stroke=0.75)[:, 0, 14].sum(1)
+    assert 2.5 - 1e-5 <= widths.min() < 2.6
+    assert 5.4 < widths.max() <= 5.5 + 1e-5
+
+
+def test_a_pixel_of_growth_is_torchs_max_pooling_and_a_pixel_less_that_of_the_negative(pixels):
+    one = torch.ones(len(pixels))
+    assert torch.equal(_widen(pixels, one), functional.max_pool2d(pixels, 3, 1, 1))
+    assert torch.equal(_widen(pixels, -one), -functional.max_pool2d(-pixels, 3, 1, 1))
+    torch.testing.assert_close(_widen(pixels, one / 2), (pixels + _widen(pixels, one)) / 2)
+
+
 def test_images_are_sampled_at_the_coordinates_of_torchs_affine_grid(pixels):
-    many, ranges = pixels.repeat(21, 1, 1, 1), Augmentation(**MILD)
+    many, ranges = pixels.repeat(21, 1, 1, 1), Augmentation(**{**MILD, "stroke": 0.0})
     numbers = draw(len(many), torch.Generator().manual_seed(1))
-    grid = functional.affine_grid(_maps(numbers, ranges, 28).permute(2, 0, 1), list(many.shape), align_corners=False)
+    maps = _maps(numbers[:-1], ranges, 28).permute(2, 0, 1)
+    grid = functional.affine_grid(maps, list(many.shape), align_corners=False)
     expected = functional.grid_sample(many, grid, align_corners=False)
     torch.testing.assert_close(transform(many, ranges, numbers), expected, atol=1e-5, rtol=0)

@@ -10,20 +10,22 @@ from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.scoring import accuracy, cross_entropy, logits_of
 from armdigits.training import batches
 from armdigits.training.batches import ORDER, epoch_seed
+from armdigits.training.centring import mean_image
 from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import Epoch, learning_rate, train
 from armdigits.training.loss import Distillation
 from armdigits.training.step import PlainStep
 from tests.helpers import some_images
 
-OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0)
-MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1)
+OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0)
+MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1, stroke=0.5)
 
 
 def recipe(**changes) -> Train:
     values = {
         "epochs": 2, "batch_size": 32, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0,
-        "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1, "threads": 1, "processes": 1, "device": "cpu",
+        "centre": False, "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1, "threads": 1, "processes": 1,
+        "device": "cpu",
     }  # fmt: skip
     return Train(**{**values, **changes})
 
@@ -115,6 +117,24 @@ def test_training_equals_a_plain_loop_with_autograd_and_torchs_adam():
     for make_step in (choose_step, PlainStep):
         model, _ = trained(dropout=0.0, make_step=make_step)
         assert equal_up_to_rounding(model, plain)
+
+
+def test_centred_training_equals_a_plain_loop_on_images_minus_their_mean():
+    images = some_images(70)
+    mean = mean_image(images)
+    torch.manual_seed(1)
+    plain = NeuralNetwork(dropout=0.0)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=0.001)
+    plain.linear1.bias.data += plain.linear1.weight.detach() @ mean.flatten()
+    for rows in torch.randperm(70, generator=torch.Generator().manual_seed(epoch_seed(1, 1, ORDER))).split(32):
+        optimizer.zero_grad()
+        functional.cross_entropy(plain(images.pixels()[rows] - mean), images.targets()[rows]).backward()
+        optimizer.step()
+    plain.linear1.bias.data -= plain.linear1.weight.detach() @ mean.flatten()
+    for make_step in (choose_step, PlainStep):
+        model, _ = trained(epochs=1, centre=True, dropout=0.0, make_step=make_step)
+        assert equal_up_to_rounding(model, plain)
+    assert not equal_up_to_rounding(trained(epochs=1, centre=False, dropout=0.0)[0], plain)
 
 
 def test_the_first_step_moves_weights_by_the_learning_rate():

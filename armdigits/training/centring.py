@@ -1,0 +1,47 @@
+"""Centred inputs: the model learns from images minus the mean image.
+
+Pixels are 0 or positive, so the gradients of all weights of a first-layer neuron share a direction, that of the mean
+image, and the steps are spent on it; centred inputs avoid that (Y. LeCun et al., "Efficient BackProp", 1998, section
+4.3). The network stays as it is: a bias of the first layer holds what the mean image adds.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from armdigits.core.errors import BadInput
+from armdigits.data.dataset import Split
+
+
+def mean_image(data: Split) -> Tensor:
+    """The mean of the images, float32 [1, 28, 28]; summed as integers, so that it is the same on every device."""
+    return (data.images.sum(0, dtype=torch.int64) / (255 * len(data))).unsqueeze(0)
+
+
+@contextmanager
+def centred_inputs(model: nn.Module, mean: Tensor | None) -> Iterator[None]:
+    """In this context the model expects images minus `mean` [1, 28, 28]; None changes nothing.
+
+    The logits of an image are the same within and without, up to rounding.
+
+    Raises:
+        BadInput: the model does not begin with a flattening and a linear layer with a bias.
+    """
+    if mean is None:
+        yield
+        return
+    layer = _first_layer(model)
+    with torch.no_grad():
+        layer.bias.add_(layer.weight @ mean.flatten())
+    yield
+    with torch.no_grad():
+        layer.bias.sub_(layer.weight @ mean.flatten())
+
+
+def _first_layer(model: nn.Module) -> nn.Linear:
+    match list(model.children()):
+        case [nn.Flatten(), nn.Linear() as layer, *_] if layer.bias is not None:
+            return layer
+    raise BadInput("params.yaml: train.centre: expected false for a model that does not begin with Flatten and Linear")

@@ -1,0 +1,38 @@
+import pytest
+import torch
+from torch import nn
+
+from armdigits.core.errors import BadInput
+from armdigits.models.mlp import NeuralNetwork
+from armdigits.models.teacher import Teacher
+from armdigits.training.centring import centred_inputs, mean_image
+from tests.helpers import some_images
+
+
+def test_the_mean_image_is_the_mean_of_the_pixels():
+    images = some_images(70)
+    torch.testing.assert_close(mean_image(images), images.pixels().mean(0))
+
+
+def test_centred_images_get_the_logits_that_plain_images_get_outside():
+    torch.manual_seed(1)
+    model, images = NeuralNetwork(use_dropout=False), some_images(20)
+    pixels, mean = images.pixels(), mean_image(images)
+    expected = model(pixels)
+    with centred_inputs(model, mean):
+        torch.testing.assert_close(model(pixels - mean), expected, rtol=0, atol=1e-6)
+        assert not torch.allclose(model(pixels), expected, atol=1e-3)
+    torch.testing.assert_close(model(pixels), expected, rtol=0, atol=1e-6)
+
+
+def test_without_a_mean_image_nothing_changes():
+    model = NeuralNetwork()
+    before = model.linear1.bias.clone()
+    with centred_inputs(model, None):
+        assert torch.equal(model.linear1.bias, before)
+
+
+@pytest.mark.parametrize("model", [Teacher(), nn.Sequential(nn.Flatten(), nn.Linear(784, 10, bias=False))])
+def test_a_model_without_a_first_bias_that_could_make_up_for_it_is_refused(model):
+    with pytest.raises(BadInput, match=r"train\.centre: expected false"), centred_inputs(model, torch.zeros(1, 28, 28)):
+        pass
