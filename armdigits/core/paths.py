@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMETERS = Path("params.yaml")
+METRICS = Path("metrics")  # has all results that Git tracks
 
 # preflight
 VALID_PARAMETERS = Path("metrics/preflight.json")
