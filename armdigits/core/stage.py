@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
-from armdigits.core import paths, tracked
+from armdigits.core import paths, times, tracked
 from armdigits.core.errors import BadInput, exit_on_failure
 from armdigits.core.parameters import Parameters, load_parameters
 
@@ -34,6 +34,8 @@ def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | No
             parameters = load_parameters(paths.PARAMETERS)
             with nullcontext() if rank else only_one(name):
                 main(parameters)
+            if not rank:
+                times.record(name)
     except Ended as ended:
         with suppress(OSError):
             print(f"{name}: ended by {ended.signal.name}", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import os
 import tempfile
 import zlib
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -13,7 +14,6 @@ import numpy as np
 import requests
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from tqdm import tqdm
@@ -22,7 +22,6 @@ from armdigits.core import files
 from armdigits.core.errors import BadInput, Failure
 from armdigits.core.parameters import TEST_IMAGES
 from armdigits.data.dataset import Split
-from armdigits.data.torchvision_import import mnist as torchvision_mnist
 
 ATTEMPTS = 3  # per file and mirror; permanent errors (no such file, wrong content) are not retried
 TIMEOUT_S = 15  # without a byte
@@ -69,7 +68,7 @@ def mnist(downloads: Path) -> tuple[Split, Split, dict[str, str]]:
         Failure: `DATA_MIRROR` could not deliver a file.
         BadInput: `DATA_MIRROR` is wrong, or a mirror delivered a file whose content is wrong.
     """
-    published = dict(torchvision_mnist.MNIST.resources)  # file name -> MD5
+    published = dict(_torchvision().MNIST.resources)  # file name -> MD5
     check_mirror(list(published))
     for name, md5 in published.items():
         fetch(name, md5, downloads)
@@ -89,6 +88,8 @@ def digits(seed: int) -> tuple[Split, Split, dict[str, str]]:
     Raises:
         BadInput: scikit-learn's arrays are not the published ones.
     """
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     small, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)
     found = files.sha256(small.tobytes() + labels.tobytes())
@@ -118,7 +119,7 @@ def split_off(split: Split, count: int, seed: int) -> tuple[Split, Split]:
 def mirrors() -> list[str]:
     """Folders and base URLs in the order in which they are tried: `DATA_MIRROR`, or torchvision's https mirrors."""
     preferred = os.environ.get("DATA_MIRROR")
-    return [preferred] if preferred else [url for url in torchvision_mnist.MNIST.mirrors if url.startswith("https://")]
+    return [preferred] if preferred else [url for url in _torchvision().MNIST.mirrors if url.startswith("https://")]
 
 
 def check_mirror(names: list[str]) -> None:
@@ -237,7 +238,7 @@ def read_array(path: Path) -> Tensor:
         try:
             idx.write(gzip.decompress(path.read_bytes()))
             idx.flush()
-            array: Tensor = torchvision_mnist.read_sn3_pascalvincent_tensor(idx.name)
+            array: Tensor = _torchvision().read_sn3_pascalvincent_tensor(idx.name)
         except (gzip.BadGzipFile, EOFError, zlib.error, AssertionError, RuntimeError, ValueError) as error:
             raise BadInput(f"{path}: not a gzip-compressed IDX file ({error})") from None
     shape, sha256 = ARRAYS[path.name]
@@ -247,3 +248,11 @@ def read_array(path: Path) -> Tensor:
     if found != sha256:
         raise BadInput(f"{path}: expected an array of SHA-256 {sha256}, found {found}")
     return array
+
+
+def _torchvision() -> ModuleType:
+    """The module of torchvision's MNIST. Its import takes seconds, which the digits do without."""
+    from armdigits.data.torchvision_import import mnist as module
+
+    loaded: ModuleType = module
+    return loaded
