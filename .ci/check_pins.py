@@ -43,17 +43,18 @@ def without_wheel(wanted: dict[str, str], python: str, tags: list[str]) -> list[
     """
     missing: list[str] = []
     options = [part for tag in tags for part in ("--platform", tag)]
-    while True:
+    while len(missing) < len(wanted):
         names = [f"{name}=={version}" for name, version in wanted.items() if name not in missing]
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps", "--ignore-installed"]
         command += ["--only-binary=:all:", "--python-version", python, *options, "--target", "unused", *names]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0:
-            return missing
+            break
         found = MISSING.search(done.stderr)
         if not found or found[1] in missing:
             sys.exit(f"check_pins: pip: {done.stderr.strip()}")
         missing.append(found[1])
+    return missing
 
 
 def check(platform: str, python: str) -> tuple[str, bool]:

@@ -1,7 +1,7 @@
-"""Run the pipeline, print the results table and where the time went; without a mirror of MNIST, run it on the embedded digits.
+"""Run the pipeline and print the results table; without a mirror of MNIST, run it on the embedded digits.
 
-The switch to the embedded digits is made in params.yaml, where `git diff` shows it, and every metrics file names its
-data set.
+The last line says how long it took, and how long each stage that ran. The switch to the embedded digits is
+made in params.yaml, where `git diff` shows it, and every metrics file names its data set.
 """
 
 import argparse

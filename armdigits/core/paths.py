@@ -58,7 +58,7 @@ BENCHMARK_METRICS = Path("metrics/benchmark.json")
 BENCHMARK_DETAILS = Path("metrics/benchmark-details.json")
 LATENCY = Path("metrics/latency.png")
 
-# Outside DVC and Git: verified downloads, locks, how long stages took, the snapshots of an interrupted training, compiled libraries.
+# Outside DVC and Git: verified downloads, locks, durations, snapshots of an interrupted training, compiled libraries.
 DOWNLOADS = Path(".state/downloads")
 NO_MIRROR = Path(".state/no-mirror")
 LOCKS = Path(".state/locks")
