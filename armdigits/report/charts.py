@@ -100,7 +100,8 @@ def confusion_matrix(title: str, counts: Sequence[Sequence[int]]) -> str:
                 shade = LIGHT["on-dark"] if row == column and strength > 0.7 else LIGHT["ink"]
                 axes.text(column, row, str(count), ha="center", va="center_baseline", fontsize=9.5, color=shade)
     axes.set(aspect="equal", xlim=(-0.5, len(counts) - 0.5), ylim=(len(counts) - 0.5, -0.5), xticks=size, yticks=size)
-    axes.set(xlabel="predicted digit", ylabel="shown digit")
+    axes.set_xlabel("predicted digit", labelpad=8)
+    axes.set_ylabel("shown digit")
     axes.xaxis.set_label_position("top")
     axes.tick_params(top=False, labeltop=True, labelbottom=False, labelcolor=LIGHT["ink"], labelsize=11)
     axes.spines[:].set_visible(False)
