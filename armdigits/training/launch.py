@@ -60,7 +60,7 @@ def _torchrun(arguments: list[str], local: bool) -> int:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    from armdigits.training.processes import AGAIN, unreachable
+    from armdigits.training.processes import RESUME, unreachable
 
     logging.disable(logging.ERROR)  # torchrun's tracebacks: each rank has already printed its error
     with tempfile.TemporaryDirectory() as logs:
@@ -75,7 +75,7 @@ def _torchrun(arguments: list[str], local: bool) -> int:
             if failure.exitcode > 0:
                 return int(failure.exitcode)
             killer = signal.Signals(-failure.exitcode).name
-            raise Failure(f"rank {rank} (pid {failure.pid}) was ended by {killer}; {AGAIN}") from None
+            raise Failure(f"rank {rank} (pid {failure.pid}) was ended by {killer}; {RESUME}") from None
         except dist.DistError as error:
             raise BadInput(unreachable(error)) from None
         except SignalException as error:
