@@ -73,7 +73,8 @@ tutorial: $(READY) ## run the tutorial's recipe as an experiment, and print it b
 	@$(BIN)/armdigits tutorial
 
 peers: $(READY) ## time other runtimes on the same network, beside the programs of the last run
-	@$(BIN)/python -m pip install --quiet -c constraints.txt --build-constraint constraints.txt -e '.[peers]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -c constraints.txt --build-constraint constraints.txt \
+	  -e '.[peers]' # setuptools explains at length what an editable install is
 	@$(BIN)/python -m benchmarks.runtimes
 
 bench-training: $(READY) ## time the training loop beside the tutorial's

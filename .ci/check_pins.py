@@ -9,6 +9,8 @@ those that are known to do without (KNOWN). Nothing is installed; only descripti
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 PINS = Path(__file__).parent.parent / "constraints.txt"
@@ -23,6 +25,7 @@ KNOWN = {
     "coremltools",  # has no wheel for some; pip builds it without its compiled part, and nothing here imports it
     "openvino",  # for `make peers` only: its wheels for aarch64 ask for glibc 2.31, all others for 2.28 at most
 }
+AT_ONCE = 4  # pip waits for the index most of the time
 CUDA = re.compile("nvidia-|cuda-|triton$")  # of torch on Linux, where it does not come from the index of CPU builds
 MISSING = re.compile(r"No matching distribution found for ([\w.-]+)==")
 
@@ -40,33 +43,39 @@ def without_wheel(wanted: dict[str, str], python: str, tags: list[str]) -> list[
     """
     missing: list[str] = []
     options = [part for tag in tags for part in ("--platform", tag)]
-    while True:
+    while len(missing) < len(wanted):
         names = [f"{name}=={version}" for name, version in wanted.items() if name not in missing]
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps", "--ignore-installed"]
         command += ["--only-binary=:all:", "--python-version", python, *options, "--target", "unused", *names]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0:
-            return missing
+            break
         found = MISSING.search(done.stderr)
         if not found or found[1] in missing:
             sys.exit(f"check_pins: pip: {done.stderr.strip()}")
         missing.append(found[1])
+    return missing
+
+
+def check(platform: str, python: str) -> tuple[str, bool]:
+    """The line for one Python on one platform, and whether a package is missing that should not be."""
+    wanted = {name: pin for name, pin in pins(PINS).items() if "Linux" in platform or not CUDA.match(name)}
+    known = {name: pin for name, pin in wanted.items() if name in KNOWN}
+    others = {name: pin for name, pin in wanted.items() if name not in KNOWN}
+    # Each missing package costs another question for all, so those that may be missing are asked for alone.
+    unknown, missing = (without_wheel(part, python, PLATFORMS[platform]) for part in (others, known))
+    missing += unknown
+    line = f"{platform}, Python {python}: {len(wanted) - len(missing)} wheels; no wheel: {', '.join(missing) or 'none'}"
+    return line + (" FAILED" if unknown else ""), bool(unknown)
 
 
 def main() -> None:
     """Check every Python on every platform; exit code 1 when a package is missing."""
     failed = False
-    for platform, tags in PLATFORMS.items():
-        wanted = {name: pin for name, pin in pins(PINS).items() if "Linux" in platform or not CUDA.match(name)}
-        for python in PYTHONS:
-            missing = without_wheel(wanted, python, tags)
-            unknown = set(missing) - KNOWN
-            failed |= bool(unknown)
-            print(
-                f"{platform}, Python {python}: {len(wanted) - len(missing)} wheels; "
-                f"no wheel: {', '.join(missing) or 'none'}{' FAILED' if unknown else ''}",
-                flush=True,
-            )
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for line, missing in pool.map(lambda both: check(*both), product(PLATFORMS, PYTHONS)):
+            print(line, flush=True)
+            failed |= missing
     sys.exit(failed)
 
 

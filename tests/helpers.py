@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import signal
 import struct
@@ -86,6 +87,11 @@ def run(project: Path, *command: str, **variables: str) -> subprocess.CompletedP
     """Run a command in the project's folder, with more environment variables; its output is captured."""
     env = {**environment(), **variables}
     return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+
+
+def started(output: str) -> list[str]:
+    """The stages that `dvc repro` says it started, in order; it took the others from its cache."""
+    return re.findall(r"Running stage '(\w+)'", output)
 
 
 def run_stage(project: Path, name: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers import run, set_parameters
+from tests.helpers import ROOT, run, set_parameters, started
+from tests.test_pipeline import STAGES
 
 pytestmark = pytest.mark.slow
 
@@ -24,11 +26,6 @@ def ask(project: Path, command: str, *arguments: object) -> str:
 def commit(project: Path, message: str) -> None:
     ask(project, "git add --all")
     ask(project, f"git commit --quiet --message {message}")
-
-
-def computed(output: str) -> set[str]:
-    """The stages that `dvc repro` started, rather than took from its cache."""
-    return set(re.findall(r"Running stage '(\w+)'", output))
 
 
 def parameter(project: Path, section: str, key: str) -> object:
@@ -51,12 +48,18 @@ class History:
         commit(project, "shorter")
         self.unchanged = ask(project, "python -m armdigits summary HEAD")
         self.metrics_diff = ask(project, "dvc metrics diff main --md")
+        self.metrics_diff_on_a_terminal = ask(project, "dvc metrics diff main")
         self.params_diff = ask(project, "dvc params diff main --md")
         self.summary = ask(project, "python -m armdigits summary main")
         ask(project, "dvc plots diff main")
 
         self.experiment_run = ask(project, "dvc exp run --name quick --set-param benchmark.rounds=9")
         self.shown = ask(project, "dvc exp show --csv")
+        command = re.search(r"^(dvc exp show .*)  #", (ROOT / "README.md").read_text(), re.MULTILINE)
+        assert command
+        done = run(project, *shlex.split(command[1]), "--no-pager", COLUMNS="120")
+        assert done.returncode == 0, done.stderr
+        self.shown_at_120_columns = done.stdout
         self.exp_diff = ask(project, "dvc exp diff HEAD quick --md")
         ask(project, "git restore .")
         self.rounds_before = parameter(project, "benchmark", "rounds")
@@ -87,15 +90,7 @@ def history(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> History
 
 
 def test_on_a_branch_only_what_depends_on_the_change_runs(history):
-    assert computed(history.branch_run) == {
-        "preflight",
-        "train",
-        "evaluate",
-        "quantize",
-        "export",
-        "describe",
-        "benchmark",
-    }
+    assert set(started(history.branch_run)) == {*STAGES} - {"download", "teach"}
 
 
 def test_metrics_and_parameters_are_compared_with_main(history):
@@ -124,17 +119,24 @@ def test_the_summary_of_an_unchanged_commit_says_so_for_metrics_timings_and_para
 
 
 def test_an_experiment_runs_what_it_changes_and_can_be_applied(history):
-    assert computed(history.experiment_run) == {"preflight", "benchmark"}
+    assert set(started(history.experiment_run)) == {"preflight", "benchmark"}
     assert "quick" in history.shown and "benchmark.rounds" in history.shown
     assert "benchmark.rounds" in history.exp_diff
     assert (history.rounds_before, history.rounds_after) == (8, 9)
+
+
+def test_experiments_and_metrics_fit_120_columns(history):
+    """The first with the command of README.md."""
+    assert re.search(r"Experiment +benchmark.rounds *\n", history.shown_at_120_columns)
+    lines = [*history.shown_at_120_columns.splitlines(), *history.metrics_diff_on_a_terminal.splitlines()]
+    assert max(map(len, lines)) <= 120
 
 
 def test_after_a_merge_conflict_in_the_lock_a_run_computes_only_new_combinations(history):
     """The lock is deleted; DVC's run cache has the training of the branch."""
     assert history.merge.returncode != 0
     assert "CONFLICT" in history.merge.stdout and "dvc.lock" in history.merge.stdout
-    assert computed(history.merge_run) == {"preflight", "evaluate", "benchmark"}
+    assert set(started(history.merge_run)) == {"preflight", "evaluate", "benchmark"}
     assert parameter(history.project, "train", "epochs") == 4
     assert parameter(history.project, "evaluate", "misclassified") == 8
     assert not any("<<<<<<<" in path.read_text() for path in (history.project / "metrics").glob("*.[jc]s*"))
@@ -142,7 +144,7 @@ def test_after_a_merge_conflict_in_the_lock_a_run_computes_only_new_combinations
 
 def test_a_clone_that_has_pulled_runs_only_preflight(history):
     """On the same machine, not even the benchmark."""
-    assert computed(history.clone_run) == {"preflight"}
+    assert set(started(history.clone_run)) == {"preflight"}
     for name in ("models/int8.pte", "data/test.safetensors", "metrics/latency.png"):
         assert (history.clone / name).read_bytes() == (history.project / name).read_bytes()
 
@@ -156,4 +158,4 @@ def test_on_another_machine_a_clone_computes_only_the_benchmark(history):
     bind = f"import os; os.sched_setaffinity(0, {{{min(cores)}}}); os.execvp('dvc', ['dvc', 'repro'])"
     done = run(history.clone, sys.executable, "-c", bind)
     assert done.returncode == 0, done.stderr
-    assert computed(done.stdout) == {"preflight", "benchmark"}
+    assert set(started(done.stdout)) == {"preflight", "benchmark"}

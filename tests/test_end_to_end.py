@@ -1,19 +1,18 @@
 """The whole pipeline under DVC, on scikit-learn's digits, in a temporary Git repository: what runs again, and when."""
 
-import re
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import results, run, run_stage, set_parameters
+from tests.helpers import results, run, run_stage, set_parameters, started
 from tests.test_pipeline import STAGES, outs
 
 EVERYTHING = [name for name in STAGES if name != "preflight"]
 
 
 def computed(output: str) -> list[str]:
-    """The stages that `dvc repro` says it started, in order, without the one that always runs."""
-    first, *others = re.findall(r"Running stage '(\w+)'", output)
+    """The stages that `dvc repro` started, in order, without the one that always runs."""
+    first, *others = started(output)
     assert first == "preflight"
     return others
 
@@ -59,6 +58,13 @@ def test_a_changed_parameter_runs_only_the_stages_that_depend_on_it(ran, key, va
     """For changes of `train` and `benchmark` see test_branches.py."""
     set_parameters(ran, {key: value})
     assert sorted(repro(ran)) == sorted(stages)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("key", "changed"), [("train.device", True), ("train.threads", False)])
+def test_of_the_parameters_of_train_only_the_device_concerns_teach(ran, key, changed):
+    set_parameters(ran, {key: {"train.device": "auto", "train.threads": "2"}[key]})
+    assert (key in run(ran, "dvc", "status", "teach").stdout) is changed
 
 
 @pytest.mark.slow

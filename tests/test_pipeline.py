@@ -52,6 +52,27 @@ def parameters_read(script: Path) -> set[str]:
     return {name.removeprefix("parameters.") for name in longest}
 
 
+# Packages and modules that take long to import, and the stages that need them, beside torch.
+HEAVY = {
+    "executorch.exir": {"quantize", "export"},
+    "matplotlib": {"teach", "evaluate", "quantize", "benchmark"},
+    "scipy.stats": {"download", "evaluate"},  # scikit-learn imports it
+    "sklearn": {"download", "evaluate"},
+    "torch": set(WITH_DEPS),
+    "torch._dynamo": {"quantize", "export"},  # torch's compiler; ExecuTorch imports it
+    "torchao": {"quantize", "export"},
+    "torchvision": set(),  # reads MNIST; the tests' pipeline runs on the digits
+}
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_only_stages_that_use_it_import_what_takes_long(pipeline, module):
+    """At any time while they run, not only when they start."""
+    imported = {path.name: path.read_text().split() for path in pipeline.with_name("imports").iterdir()}
+    assert set(imported) == set(STAGES)
+    assert {name for name, modules in imported.items() if module in modules} == HEAVY[module]
+
+
 def outs(stage: dict) -> dict[str, dict]:
     """Path -> options of everything that a stage writes."""
     entries = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]

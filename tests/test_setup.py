@@ -188,7 +188,7 @@ class Pip:
         return subprocess.CompletedProcess(command, 0, "", "")
 
 
-@pytest.mark.parametrize("missing", [[], ["one"], ["two", "one"]])
+@pytest.mark.parametrize("missing", [[], ["one"], ["two", "one"], ["one", "two", "three"]])
 def test_every_pin_without_a_wheel_is_found(monkeypatch, missing):
     monkeypatch.setattr(check_pins, "subprocess", Pip(missing))
     wanted = {"one": "1", "two": "1", "three": "1"}

@@ -4,19 +4,25 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from armdigits.core import tracked
 from armdigits.core.errors import BadInput, Failure
 
 
 def run(*arguments: str) -> int:
-    """Run a DVC command with its output on the screen; returns its exit code."""
+    """Run a DVC command with its output on the screen; returns its exit code.
+
+    After a failure, what Git tracks is complete again, also when a stage was killed and could not see to it.
+    """
     with subprocess.Popen(_command(arguments), env=_environment()) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue  # DVC receives Ctrl-C too and stops its stage; without DVC the stage would keep running
+        while process.returncode is None:
+            with suppress(KeyboardInterrupt):  # DVC receives it too and stops its stage, which would else keep running
+                process.wait()
+    if process.returncode:
+        tracked.restore(_name(arguments))
+    return process.returncode
 
 
 def ask(*arguments: str) -> str:

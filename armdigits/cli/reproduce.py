@@ -1,14 +1,15 @@
 """Run the pipeline and print the results table; without a mirror of MNIST, run it on the embedded digits.
 
-The switch to the embedded digits is made in params.yaml, where `git diff` shows it, and every metrics file names its
-data set.
+The last line says how long it took, and how long each stage that ran. The switch to the embedded digits is
+made in params.yaml, where `git diff` shows it, and every metrics file names its data set.
 """
 
 import argparse
+import time
 
 from armdigits.cli import dvc
 from armdigits.cli.dataset import select
-from armdigits.core import paths
+from armdigits.core import paths, times
 from armdigits.report.results import table
 
 RULE = "=" * 88
@@ -20,7 +21,9 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace) -> int:
     """Run the pipeline; returns the exit code of `dvc repro`."""
+    started = time.monotonic()
     dvc.require_git()
+    times.forget()
     paths.NO_MIRROR.unlink(missing_ok=True)
     code = dvc.run("repro", "download")
     if code and paths.NO_MIRROR.exists():
@@ -35,5 +38,5 @@ def run(_options: argparse.Namespace) -> int:
         return code
     code = dvc.run("repro")
     if code == 0:
-        print(f"\n{table()}", end="")
+        print(f"\n{table()}\n{times.summary('repro', time.monotonic() - started)}")
     return code

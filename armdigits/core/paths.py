@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMETERS = Path("params.yaml")
+METRICS = Path("metrics")  # has all results that Git tracks
 
 # preflight
 VALID_PARAMETERS = Path("metrics/preflight.json")
@@ -58,10 +59,11 @@ BENCHMARK_METRICS = Path("metrics/benchmark.json")
 BENCHMARK_DETAILS = Path("metrics/benchmark-details.json")
 LATENCY = Path("metrics/latency.png")
 
-# Outside DVC and Git: verified downloads, locks, the snapshots of an interrupted training, compiled libraries.
+# Outside DVC and Git: verified downloads, locks, durations, snapshots of an interrupted training, compiled libraries.
 DOWNLOADS = Path(".state/downloads")
 NO_MIRROR = Path(".state/no-mirror")
 LOCKS = Path(".state/locks")
+SECONDS = Path(".state/seconds")
 TEACH_SNAPSHOTS = Path(".state/teach")
 TRAIN_SNAPSHOTS = Path(".state/train")
 C_LIBRARIES = Path(".state/c")

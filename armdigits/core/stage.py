@@ -1,4 +1,4 @@
-"""What all stages share: arguments, parameters, the lock, signals, and one line per error."""
+"""What all stages share: arguments, parameters, the lock, signals, one line per error, and what a failure leaves."""
 
 import argparse
 import fcntl
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
-from armdigits.core import paths
+from armdigits.core import paths, times, tracked
 from armdigits.core.errors import BadInput, exit_on_failure
 from armdigits.core.parameters import Parameters, load_parameters
 
@@ -20,18 +20,22 @@ def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | No
     A stage takes no arguments but `--help`, which prints the docstring of its script.
 
     When `dvc` is killed, its stage keeps running, and the next `dvc repro` would start a second copy. Each stage
-    therefore holds a lock; of several ranks only rank 0 does, because it alone writes.
+    therefore holds a lock; of several ranks only rank 0 does, because it alone writes. After a failure, outputs that
+    DVC removed and that Git tracks are put back; of several ranks, launch.py does that.
     """
     rank = rank_of_this_process()
     try:
         if rank is None:  # ranks need no cleanup, and Python runs no handler while it waits for another rank
             signal.signal(signal.SIGTERM, _end)
             signal.signal(signal.SIGINT, _end)
-        with exit_on_failure(f"{name}, rank {rank}" if rank else name):
+        restored = tracked.restored_on_failure(name) if rank is None else nullcontext()
+        with restored, exit_on_failure(f"{name}, rank {rank}" if rank else name):
             _parser(name, main).parse_args(arguments)
             parameters = load_parameters(paths.PARAMETERS)
             with nullcontext() if rank else only_one(name):
                 main(parameters)
+            if not rank:
+                times.record(name)
     except Ended as ended:
         with suppress(OSError):
             print(f"{name}: ended by {ended.signal.name}", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import os
 import tempfile
 import zlib
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -13,7 +14,6 @@ import numpy as np
 import requests
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,7 +21,6 @@ from armdigits.core import files
 from armdigits.core.errors import BadInput, Failure
 from armdigits.data.dataset import Split
 from armdigits.data.images import split_off
-from armdigits.data.torchvision_import import mnist as torchvision_mnist
 
 ATTEMPTS = 3  # per file and mirror; permanent errors (no such file, wrong content) are not retried
 TIMEOUT_S = 15  # without a byte
@@ -69,7 +68,7 @@ def mnist(downloads: Path) -> tuple[Split, Split, dict[str, str]]:
         Failure: `DATA_MIRROR` could not deliver a file.
         BadInput: `DATA_MIRROR` is wrong, or a mirror delivered a file whose content is wrong.
     """
-    published = dict(torchvision_mnist.MNIST.resources)  # file name -> MD5
+    published = dict(_torchvision().MNIST.resources)  # file name -> MD5
     mirror = os.environ.get("DATA_MIRROR", "")
     check_mirror(mirror, list(published))
     for name, md5 in published.items():
@@ -90,6 +89,8 @@ def digits(seed: int) -> tuple[Split, Split, dict[str, str]]:
     Raises:
         BadInput: scikit-learn's arrays are not the published ones.
     """
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     small, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)
     found = files.sha256(small.tobytes() + labels.tobytes())
@@ -147,7 +148,7 @@ def fetch(name: str, md5: str, folder: Path, mirror: str) -> None:
         return
     failures = []
     wrong_content = False
-    public = [url for url in torchvision_mnist.MNIST.mirrors if url.startswith("https://")]
+    public = [url for url in _torchvision().MNIST.mirrors if url.startswith("https://")]
     for address in [mirror] if mirror else public:
         try:
             content = _read(f"{address.rstrip('/')}/{name}")
@@ -226,7 +227,7 @@ def read_array(path: Path) -> Tensor:
         try:
             idx.write(gzip.decompress(path.read_bytes()))
             idx.flush()
-            array: Tensor = torchvision_mnist.read_sn3_pascalvincent_tensor(idx.name)
+            array: Tensor = _torchvision().read_sn3_pascalvincent_tensor(idx.name)
         except (gzip.BadGzipFile, EOFError, zlib.error, AssertionError, RuntimeError, ValueError) as error:
             raise BadInput(f"{path}: not a gzip-compressed IDX file ({error})") from None
     shape, sha256 = ARRAYS[path.name]
@@ -236,3 +237,11 @@ def read_array(path: Path) -> Tensor:
     if found != sha256:
         raise BadInput(f"{path}: expected an array of SHA-256 {sha256}, found {found}")
     return array
+
+
+def _torchvision() -> ModuleType:
+    """The module of torchvision's MNIST. Its import takes seconds, which the digits do without."""
+    from armdigits.data.torchvision_import import mnist as module
+
+    loaded: ModuleType = module
+    return loaded

@@ -111,7 +111,8 @@ def confusion_matrix(title: str, counts: Sequence[Sequence[int]], names: Sequenc
     shown = [_shortened(name) for name in names]
     axes.set_xticks(size, shown, rotation=0 if max(map(len, shown)) <= 2 and numbered else 90)
     axes.set_yticks(size, shown)
-    axes.set(xlabel="predicted", ylabel="shown")
+    axes.set_xlabel("predicted", labelpad=8)
+    axes.set_ylabel("shown")
     axes.xaxis.set_label_position("top")
     font = min(11, 260 / len(counts))
     axes.tick_params(top=False, labeltop=True, labelbottom=False, labelcolor=LIGHT["ink"], labelsize=font)

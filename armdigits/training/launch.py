@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 
+from armdigits.core import tracked
 from armdigits.core.errors import BadInput, Failure, exit_on_failure
 
 RENDEZVOUS_S = 60  # to wait for the other machines
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--nproc-per-node", "--nproc_per_node", default="1", help="processes on each (default: 1)")
     options, others = parser.parse_known_args()
     name = options.module.rpartition(".")[2]
-    with exit_on_failure(name):
+    with tracked.restored_on_failure(name), exit_on_failure(name):
         if (options.nnodes, options.nproc_per_node) != ("1", "1"):
             sys.exit(_several(name, local=options.nnodes == "1"))
         if others:
@@ -59,7 +60,7 @@ def _torchrun(arguments: list[str], local: bool) -> int:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    from armdigits.training.processes import AGAIN, unreachable
+    from armdigits.training.processes import RESUME, unreachable
 
     logging.disable(logging.ERROR)  # torchrun's tracebacks: each rank has already printed its error
     with tempfile.TemporaryDirectory() as logs:
@@ -74,7 +75,7 @@ def _torchrun(arguments: list[str], local: bool) -> int:
             if failure.exitcode > 0:
                 return int(failure.exitcode)
             killer = signal.Signals(-failure.exitcode).name
-            raise Failure(f"rank {rank} (pid {failure.pid}) was ended by {killer}; {AGAIN}") from None
+            raise Failure(f"rank {rank} (pid {failure.pid}) was ended by {killer}; {RESUME}") from None
         except dist.DistError as error:
             raise BadInput(unreachable(error)) from None
         except SignalException as error:

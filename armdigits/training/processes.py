@@ -19,7 +19,7 @@ from armdigits.core.errors import BadInput, Failure
 from armdigits.core.stage import rank_of_this_process
 
 TIMEOUT = timedelta(seconds=15)  # to wait for another rank; a rank that exits is noticed at once
-AGAIN = "run again to resume after the last complete epoch"
+RESUME = "run again to resume after the last complete epoch"
 
 
 class Group:
@@ -128,7 +128,7 @@ def _lost_rank_is_a_failure() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise Failure(f"another rank is gone or cannot be reached ({_short(error)}); {AGAIN}") from None
+        raise Failure(f"another rank is gone or cannot be reached ({_short(error)}); {RESUME}") from None
 
 
 def _short(error: Exception) -> str:

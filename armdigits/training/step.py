@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from armdigits.training.adam import Adam
 from armdigits.training.loss import Distillation, loss
 from armdigits.training.processes import SINGLE, Group
 
@@ -33,7 +34,7 @@ class PlainStep:
         """The model keeps its device; the teacher's logits come with each batch."""
         self.model, self.group = model, group
         self.loss_settings = (distillation.weight, distillation.temperature) if distillation else ()
-        self.optimizer = torch.optim.Adam(model.parameters(), fused=True)
+        self.optimizer = Adam(model.parameters(), fused=True)
         self.state = _initial_state(model, self.optimizer)
 
     def __call__(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, learning_rate: float) -> Tensor:

@@ -1,5 +1,6 @@
 """`armdigits reproduce`, which is `make repro`."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -23,7 +24,9 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_runs_the_pipeline_and_prints_the_table(project, monkeypatch, capsys):
     monkeypatch.setattr(dvc, "run", lambda *_: 0)
     assert main(["reproduce"]) == 0
-    assert capsys.readouterr().out.endswith("\ntable\n")
+    *_, table, _, line = capsys.readouterr().out.splitlines()
+    assert table == "table"
+    assert re.fullmatch(r"repro took \d+ s: .*", line)
     assert "name: mnist" in paths.PARAMETERS.read_text()
 
 

@@ -135,7 +135,7 @@ def test_when_all_public_mirrors_fail_each_is_named_with_its_reason_and_what_to_
     monkeypatch.setenv("DATA_MIRROR", "")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     addresses = ["http://127.0.0.1:1/", "https://127.0.0.1:1/", "https://127.0.0.1:2/"]
-    monkeypatch.setattr("armdigits.data.sources.torchvision_mnist.MNIST.mirrors", addresses)
+    monkeypatch.setattr("torchvision.datasets.mnist.MNIST.mirrors", addresses)
     with pytest.raises(sources.NoMirror) as caught:
         fetch(tmp_path, b"")
     first, second, advice = str(caught.value).splitlines()

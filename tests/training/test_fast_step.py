@@ -67,7 +67,7 @@ def with_another_beta(*arguments: object, **options: object) -> torch.optim.Opti
 
 @pytest.mark.parametrize(
     ("module", "name", "change"),
-    [(step, "loss", smoothed), (torch.optim, "Adam", with_weight_decay), (torch.optim, "Adam", with_another_beta)],
+    [(step, "loss", smoothed), (step, "Adam", with_weight_decay), (step, "Adam", with_another_beta)],
 )
 def test_after_a_change_of_loss_or_optimizer_the_plain_step_is_used_and_a_line_is_printed(
     monkeypatch, capsys, module, name, change

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from armdigits.training.processes import AGAIN
+from armdigits.training.processes import RESUME
 from tests.helpers import run, set_parameters
 from tests.training.ranks import EPOCHS, LAUNCH, OUTS, TRAIN, contents, free_port, make_project, set_epochs
 
@@ -61,8 +61,8 @@ def test_a_killed_rank_ends_all_and_the_next_run_ends_with_the_same_bytes(projec
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         *of_ranks, last = errors.splitlines()
-        assert last == f"train: rank {killed} (pid {pids[killed]}) was ended by SIGKILL; {AGAIN}"
-        gone = r"train(, rank 1)?: another rank is gone or cannot be reached \(.*\); " + AGAIN
+        assert last == f"train: rank {killed} (pid {pids[killed]}) was ended by SIGKILL; {RESUME}"
+        gone = r"train(, rank 1)?: another rank is gone or cannot be reached \(.*\); " + RESUME
         assert all(re.fullmatch(gone, line) for line in of_ranks), of_ranks
         assert all(map(is_gone, pids))
         assert not any((project / name).exists() for name in OUTS)

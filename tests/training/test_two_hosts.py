@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from armdigits.training.processes import AGAIN, TIMEOUT
+from armdigits.training.processes import RESUME, TIMEOUT
 from tests.training.ranks import LAUNCH, OUTS, contents, ended, make_project
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
@@ -100,7 +100,7 @@ def test_a_cut_link_ends_both_and_the_next_run_ends_with_the_same_bytes(hosts):
             assert code == 1
             name = ("train", "train, rank 1")[number]
             silence = f"Timed out waiting {TIMEOUT.seconds}000ms"
-            gone = name + rf": another rank is gone or cannot be reached \({silence}.*\); " + AGAIN
+            gone = name + rf": another rank is gone or cannot be reached \({silence}.*\); " + RESUME
             assert re.fullmatch(gone, errors.strip()), errors
     assert not any((first.project / name).exists() for name in OUTS)
 
