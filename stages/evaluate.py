@@ -20,7 +20,7 @@ from armdigits.core.files import write_bytes, write_csv, write_json
 from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
-from armdigits.models.scoring import confident_mistakes, logits_of
+from armdigits.models.scoring import calibration_error, confident_mistakes, logits_of
 from armdigits.report.figures import digits_grid
 
 Details = dict[str, float | dict[str, dict[str, float]]]
@@ -31,7 +31,8 @@ def evaluate(logits: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[d
 
     Returns:
         The metrics (`accuracy` and `macro_f1` from 0 to 1, `loss` is the cross-entropy in nats), and the details:
-        precision and recall, averaged over the classes, and precision, recall and F1 of each class.
+        the expected calibration error, precision and recall, averaged over the classes, and precision, recall and F1
+        of each class.
     """
     labels = range(len(classes))
     predicted = logits.argmax(1)
@@ -43,6 +44,7 @@ def evaluate(logits: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[d
         "macro_f1": sum(f1) / len(classes),
     }
     details: Details = {
+        "calibration_error": calibration_error(logits, targets),
         "macro_precision": sum(precision) / len(classes),
         "macro_recall": sum(recall) / len(classes),
         "classes": {
