@@ -118,7 +118,7 @@ def test_a_foreign_program_is_one_line_and_nothing_is_written(fast: Path, capsys
     record["programs_sha256"][paths.INT8_PROGRAM.name] = files.sha256(content)
     paths.PROGRAM_RECORD.write_text(json.dumps(record))
     assert run_stage_here("export") == 2
-    assert capsys.readouterr().err.startswith("export: C source: expected linear layers between two conversions")
+    assert capsys.readouterr().err.startswith("export: C source: expected layers between two conversions")
     assert written() == []
 
 
