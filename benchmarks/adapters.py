@@ -6,6 +6,8 @@ shown as the reason why it did not run.
 
 import json
 import platform
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -157,7 +159,7 @@ def mnn_int8(task: Task) -> Call:
         }
         (folder / "settings.json").write_text(json.dumps(settings))
         source, target = _mnn_file(task, folder), folder / "int8.mnn"
-        _mnn_tools().mnnquant(["mnnquant", str(source), str(target), str(folder / "settings.json")])
+        _mnn_tool("mnnquant", str(source), str(target), str(folder / "settings.json"))
         return _mnn_session(target, task)
 
 
@@ -278,18 +280,20 @@ def _litert(model: bytes) -> Callable[[Query], NDArray[np.float32]]:
     return call
 
 
-def _mnn_tools() -> Any:
-    """MNN's C++ tools. Its Python front to them installs a package and sends a record of each use."""
-    import _tools
+def _mnn_tool(name: str, *arguments: str) -> None:
+    """Run one of MNN's C++ tools, in a process of its own: they end it when they fail, and disturb the next call.
 
-    return _tools
+    MNN's commands of the same names would install a package and send a record of each use.
+    """
+    code = "import _tools, sys; getattr(_tools, sys.argv[1])(sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", code, name, *arguments], capture_output=True, timeout=300, check=True)
 
 
 def _mnn_file(task: Task, folder: Path) -> Path:
     source, target = folder / "fp32.onnx", folder / "fp32.mnn"
     source.write_bytes(onnx_model(task.model))
-    command = ["mnnconvert", "-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "digits"]
-    _mnn_tools().mnnconvert(command)
+    options = ("-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "digits")
+    _mnn_tool("mnnconvert", *options)
     return target
 
 

@@ -60,7 +60,7 @@ class CProgram:
         # cffi unloads a library that nothing refers to, with the code that `call` points to.
         def forward(images: "Tensor", _library: Any = library) -> "Tensor":
             count = images.shape[0]
-            logits = empty((count, CLASSES))
+            logits = empty(count, CLASSES)  # a tuple would cost 0.7 microseconds more
             call(images.data_ptr(), count, logits.data_ptr())
             return logits
 
