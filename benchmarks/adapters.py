@@ -152,12 +152,10 @@ def mnn_int8(task: Task) -> Call:
         (folder / "images").mkdir()
         for position, pixels in enumerate((task.calibration[:, 0] * 255).round().byte().numpy()):
             Image.fromarray(pixels).save(folder / "images" / f"{position}.png")
-        settings = {
-            **{"format": "GRAY", "mean": [0.0], "normal": [1 / 255], "width": 28, "height": 28, "quant_bits": 8},
-            **{"path": f"{folder}/images/", "used_image_num": len(task.calibration)},
-            **{"feature_quantize_method": "KL", "weight_quantize_method": "MAX_ABS"},
-        }
-        (folder / "settings.json").write_text(json.dumps(settings))
+        shape = {"format": "GRAY", "mean": [0.0], "normal": [1 / 255], "width": 28, "height": 28}
+        images = {"path": f"{folder}/images/", "used_image_num": len(task.calibration)}
+        method = {"feature_quantize_method": "KL", "weight_quantize_method": "MAX_ABS", "quant_bits": 8}
+        (folder / "settings.json").write_text(json.dumps({**shape, **images, **method}))
         source, target = _mnn_file(task, folder), folder / "int8.mnn"
         _mnn_tool("mnnquant", str(source), str(target), str(folder / "settings.json"))
         return _mnn_session(target, task)

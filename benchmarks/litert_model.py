@@ -120,7 +120,12 @@ class _Graph:
         import flatbuffers
 
         graph, model = self.schema.SubGraphT(), self.schema.ModelT()
-        graph.tensors, graph.operators, graph.inputs, graph.outputs = self.tensors, self.operators, self.inputs, [output]
+        graph.tensors, graph.operators, graph.inputs, graph.outputs = (
+            self.tensors,
+            self.operators,
+            self.inputs,
+            [output],
+        )
         model.version, model.subgraphs, model.buffers = VERSION, [graph], self.buffers
         model.operatorCodes = list(self.codes.values())
         builder = flatbuffers.Builder()

@@ -26,10 +26,15 @@ def ncnn_model(model: NeuralNetwork, program: Contents | None = None) -> tuple[s
     lines, data, source = [f"Input {INPUT} 0 1 {INPUT} 0=784"], b"", INPUT
     for position, (name, linear) in enumerate(linears):
         weight, bias = linear.weight.detach().numpy(), linear.bias.detach().numpy()
-        relu = " 9=1" if name != OUTPUT else ""
-        lines.append(
-            f"InnerProduct {name} 1 1 {source} {name} 0={len(bias)} 1=1 2={weight.size} 8={int(program is not None)}{relu}"
-        )
+        parameters = {
+            0: len(bias),
+            1: 1,
+            2: weight.size,
+            8: int(program is not None),
+            9: int(name != OUTPUT),
+        }  # 9: ReLU
+        numbered = " ".join(f"{number}={value}" for number, value in parameters.items())
+        lines.append(f"InnerProduct {name} 1 1 {source} {name} {numbered}")
         source = name
         if program is None:
             data += FLOAT32 + weight.tobytes() + bias.tobytes()
