@@ -9,7 +9,8 @@ same test images on one thread. The ratios are taken within a process, so that t
 microseconds cannot, where other work slows the machine down for a while.
 
 The accuracy is that of the whole test set at that batch size, because a runtime can be fast by computing less. A
-runtime that does not run is listed with the reason. Prints a table for each batch size and, last, one line of JSON.
+runtime that does not run is listed with the reason. Prints a table for each batch size, the table of docs/benchmarks.md
+and, last, one line of JSON.
 
 `x limit`: the time as a multiple of what the model's multiply-adds alone take, at the best rate of one thread with all
 operands in registers (benchmarks/limits.c). Calls and weights that must be read cost more: at batch 1 no runtime comes
@@ -191,6 +192,27 @@ def table(figures: dict[str, Figures], saturates: bool) -> str:
     return markdown(HEADER, rows, padded=True) + note
 
 
+def overview(results: dict[str, dict[str, Any]], saturates: bool) -> str:
+    """The table of docs/benchmarks.md: for each batch size microseconds, and in brackets the ratios to it.
+
+    Args:
+        results: the outcomes by the name of the batch size; the first one gives the order and the accuracy.
+        saturates: as for `table`.
+    """
+    first = next(iter(results.values()))["figures"]
+    rows = []
+    for name, values in sorted(first.items(), key=lambda item: -item[1]["int8_over_it"]["ratio"]):
+        row = [name + (r"\*" if saturates and RUNTIMES[name].saturates else ""), f"{values['accuracy'] * 100:.2f} %"]
+        for outcome in results.values():
+            cell = "-"
+            if found := outcome["figures"].get(name):
+                ratios = ", ".join(f"{found[key]['ratio']:.2f}" for key in ("int8_over_it", "c_over_it"))
+                cell = f"{found['p50_us']:.{1 if found['p50_us'] < 100 else 0}f} ({ratios})"
+            row.append(cell)
+        rows.append(row)
+    return markdown(("runtime", "accuracy", *(key.replace("_", " ") for key in results)), rows)
+
+
 def remarks(outcome: dict[str, Any]) -> list[str]:
     """What else is to be said of a batch size: noisy processes, and what did not run."""
     lines = []
@@ -228,6 +250,8 @@ def main() -> None:
         outcome = results[f"batch_{batch}"]
         print(f"\nbatch {batch}\n\n{table(outcome['figures'], lacks_vnni(machine))}")
         print("".join(f"\n{line}" for line in remarks(outcome)))
+    print("\noverview: us per call (time of our int8 program / it, of our C program / it)\n")
+    print(overview(results, lacks_vnni(machine)))
     summary = {"dataset": read_provenance()["name"], "host": machine, "limit": vars(limit)}
     print(json.dumps({**summary, **results}))
 

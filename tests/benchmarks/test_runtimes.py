@@ -142,6 +142,15 @@ def test_the_table_is_sorted_by_the_paired_ratio_and_marks_int8_that_saturates()
     assert "*" not in runtimes.table(rows, saturates=False)
 
 
+def test_the_overview_has_a_column_for_each_batch_size():
+    single = {"OpenVINO int8": figures(120.0, 0.25), OURS: figures(10.04)}
+    results = {"batch_1": {"figures": single}, "batch_8": {"figures": {OURS: figures(50.0)}}}
+    assert runtimes.overview(results, saturates=True).splitlines()[2:] == [
+        f"| {OURS} | 99.00 % | 10.0 (1.00, 1.00) | 50.0 (1.00, 1.00) |",
+        r"| OpenVINO int8\* | 99.00 % | 120 (0.25, 0.25) | - |",
+    ]
+
+
 def test_outcomes_are_merged_with_the_references_of_the_first_process():
     first = {1: {"figures": {OURS: figures(1.0), "control": figures(1.0, control=True)}, "missing": {}}}
     second = {
