@@ -24,6 +24,7 @@ KNOWN = {
     "antlr4-python3-runtime",  # pure Python, which pip builds from its source archive
     "coremltools",  # has no wheel for some; pip builds it without its compiled part, and nothing here imports it
     "openvino",  # for `make peers` only: its wheels for aarch64 ask for glibc 2.31, all others for 2.28 at most
+    "tract",  # for `make peers` only, which leaves it out on aarch64
 }
 AT_ONCE = 4  # pip waits for the index most of the time
 CUDA = re.compile("nvidia-|cuda-|triton$")  # of torch on Linux, where it does not come from the index of CPU builds

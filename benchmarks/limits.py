@@ -1,47 +1,70 @@
 """What one thread of this CPU can reach: multiply-adds per second, and whether its int8 arithmetic is exact."""
 
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import cffi
 
-SIZES = (256, 512, 1024)  # rows of the square matrices
-PRODUCTS = 10  # of each size
+from armdigits.program import toolchain
 
-
-def best_rates() -> dict[str, float]:
-    """The most multiply-adds per second that one thread reached in many matrix products, for fp32 and int8."""
-    fp32 = max(_best_rate(torch.mm, torch.rand(size, size)) for size in SIZES)
-    int8 = 0.0
-    for size in SIZES:
-        # torch's int8 product has no public name.
-        int8 = max(int8, _best_rate(torch._int_mm, torch.randint(-128, 128, (size, size), dtype=torch.int8)))
-        if int8 < fp32:
-            break  # it sets no limit, and larger products would take a minute
-    return {"fp32": fp32, "int8": int8}
+SOURCE = Path(__file__).with_name("limits.c")
+FLAGS = (*toolchain.OPTIMISE, "-march=native", "-shared", "-fPIC", "-g0")
+DECLARED = "const char *int8_instruction(void); int64_t multiply_float(int64_t); int64_t multiply_int8(int64_t);"
+ROUNDS = 100_000  # of a kernel's loop, less than a millisecond
+REPEATS = 200
 
 
-def _best_rate(multiply: Callable[[Tensor, Tensor], Tensor], matrix: Tensor) -> float:
-    best_s = float("inf")
-    for _ in range(PRODUCTS):
+@dataclass(frozen=True)
+class Limits:
+    """The most multiply-adds per second that one thread reached with all operands in registers.
+
+    Attributes:
+        fp32, int8: the rates; int8 with exact sums.
+        instruction: which one multiplied the int8.
+    """
+
+    fp32: float
+    int8: float
+    instruction: str
+
+    def rate(self, kind: str) -> float:
+        """The rate for "fp32" or "int8"."""
+        return {"fp32": self.fp32, "int8": self.int8}[kind]
+
+    def __str__(self) -> str:
+        return (
+            f"limit: {self.fp32 / 1e9:.0f} G fp32 multiply-adds/s, {self.int8 / 1e9:.0f} G exact int8 ones "
+            f"({self.instruction})"
+        )
+
+
+def measure() -> Limits:
+    """Compile the kernels of limits.c for this CPU and time them.
+
+    Raises:
+        Failure: there is no compiler, or it fails, as for another CPU than x86-64 and aarch64.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        library = Path(name, "limits.so")
+        toolchain.compile_files([SOURCE], library, FLAGS)
+        interface = cffi.FFI()
+        interface.cdef(DECLARED)
+        kernels = interface.dlopen(str(library))
+        instruction = interface.string(kernels.int8_instruction()).decode()
+        return Limits(_best_rate(kernels.multiply_float), _best_rate(kernels.multiply_int8), instruction)
+
+
+def _best_rate(kernel: Callable[[int], int]) -> float:
+    best = 0.0
+    for _ in range(REPEATS):
         start = time.perf_counter()
-        multiply(matrix, matrix)
-        best_s = min(best_s, time.perf_counter() - start)
-    return len(matrix) ** 3 / best_s
-
-
-def limits(rates: dict[str, float]) -> dict[str, float]:
-    """The rates that are limits: for int8 only where its product is at least as fast as that of fp32."""
-    return {name: rate for name, rate in rates.items() if rate >= rates["fp32"]}
-
-
-def describe(rates: dict[str, float]) -> str:
-    """The limits in a line."""
-    text = f"limit: fp32 {rates['fp32'] / 1e9:.0f} G multiply-adds/s (torch.mm)"
-    int8 = limits(rates).get("int8")
-    return text + (f", int8 {int8 / 1e9:.0f} G (torch._int_mm)" if int8 else "; int8: unknown (slow torch._int_mm)")
+        done = kernel(ROUNDS)
+        best = max(best, done / (time.perf_counter() - start))
+    return best
 
 
 def lacks_vnni(machine: dict[str, Any]) -> bool:

@@ -41,6 +41,7 @@ RATIOS = {
     "c_over_eager": ("c", "eager"),
     "c_no_zeros_over_int8": ("c_no_zeros", "int8"),
     "int8_checked_over_eager": ("int8_checked", "eager"),
+    "int8_view_over_int8": ("int8_view", "int8"),
     "control": (CONTROL, "int8"),
 }
 MAIN_RATIOS = ("int8_over_eager", "int8_over_fp32", "fp32_over_eager", "c_over_int8", "c_over_eager", "control")
@@ -50,10 +51,11 @@ def variants_of(model: nn.Module, fp32: Program, int8: Program, c: Call, empty: 
     """The calls to time, by name.
 
     `fp32` and `int8` skip the checks on their images, as eager mode does; `int8_checked` is the call with the checks of
-    `Program`, and `empty_call` the call of a program that computes nothing. The C source skips zeros: `c_no_zeros` gets
+    `Program`, `int8_view` the call that returns memory of the runtime, which the next call overwrites, and `empty_call`
+    the call of a program that computes nothing. The C source skips zeros: `c_no_zeros` gets
     as many images, all without a zero, which is its slowest case; the time of the others depends on no pixel.
     """
-    empty_call, _ = load(empty)
+    empty_call = load(empty).forward
     filled: dict[int, Tensor] = {}
 
     def c_no_zeros(images: Tensor) -> object:
@@ -69,6 +71,7 @@ def variants_of(model: nn.Module, fp32: Program, int8: Program, c: Call, empty: 
         "c": c,
         "c_no_zeros": c_no_zeros,
         "int8_checked": int8,
+        "int8_view": int8.view,
         "empty_call": empty_call,
     }
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from armdigits.core import paths, stage
 from armdigits.core.errors import GateFailed
-from armdigits.core.files import read_json, write_bytes, write_json
+from armdigits.core.files import read_json, sha256, write_all, write_json
 from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import read_provenance, read_split
 from armdigits.program import c_targets, reference
@@ -105,10 +105,14 @@ def main(_parameters: Parameters) -> None:
         raise GateFailed(*broken)
 
     metrics, details = figures(source, runs)
-    for name, path in FILES.items():
-        write_bytes(path, source[name].encode())
+    contents = {path: source[name].encode() for name, path in FILES.items()}
+    record = {
+        "program_sha256": sha256(content),
+        "sources_sha256": {path.name: sha256(data) for path, data in contents.items()},
+    }
+    write_all(contents)
     write_json(paths.EXPORT_METRICS, {"dataset": dataset, **metrics})
-    write_json(paths.EXPORT_DETAILS, {"dataset": dataset, **details, "left_out": left_out})
+    write_json(paths.EXPORT_DETAILS, {"dataset": dataset, **record, **details, "left_out": left_out})
 
 
 if __name__ == "__main__":

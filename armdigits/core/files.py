@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,32 +14,45 @@ from armdigits.core.errors import BadInput, Failure
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically and durably; create its folder when it is missing.
+    """Write `data` to `path` atomically and durably, as `write_all`."""
+    write_all({path: data})
 
-    The bytes are written to a temporary file, flushed to the disk, and only then renamed: after a crash or a power
-    cut, `path` has either the old or the new content. The temporary name is fixed, because a stage's lock excludes a
-    second writer; the next write replaces the leftover of a killed one.
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together durably, all or none; create their folders when they are missing.
+
+    The bytes are written to temporary files, flushed to the disk, and only then renamed: after a crash or a power cut,
+    each path has either the old or the new content. The temporary names are fixed, because a stage's lock excludes a
+    second writer; the next write replaces the leftovers of a killed one.
 
     Raises:
-        Failure: the disk is full, the folder is read-only, ...; `path` is unchanged, or complete when only the
-            folder entry could not be flushed.
+        Failure: the disk is full, the folder is read-only, ...; the files are unchanged, or complete when only the
+            folder entry could not be flushed. When only some could be renamed, these are removed.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporaries = {path: path.with_name(f".{path.name}.tmp") for path in contents}
+    renamed: list[Path] = []
+    path = next(iter(contents))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # a rename is durable once its folder is
-        finally:
-            os.close(folder)
+        for path, data in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporaries[path].open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
+            renamed.append(path)
+        for parent in {path.parent for path in contents}:
+            folder = os.open(parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # a rename is durable once its folder is
+            finally:
+                os.close(folder)
     except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        incomplete = renamed if len(renamed) < len(contents) else []
+        for leftover in (*temporaries.values(), *incomplete):
+            with suppress(OSError):
+                leftover.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise Failure(f"{path}: {error.strerror}; nothing was left half-written") from None
         raise

@@ -8,6 +8,7 @@ from armdigits.core.errors import BadInput
 from armdigits.report.tables import markdown
 
 README = Path("README.md")
+C_TARGET = "aarch64_dotprod"  # whose code and tables are the size of the C program
 BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
 
 
@@ -20,27 +21,36 @@ class Results(NamedTuple):
 
 
 def results_of(
-    train: dict[str, Any], evaluate: dict[str, Any], quantize: dict[str, Any], benchmark: dict[str, Any]
+    train: dict[str, Any],
+    evaluate: dict[str, Any],
+    quantize: dict[str, Any],
+    export: dict[str, Any],
+    benchmark: dict[str, Any],
 ) -> Results:
-    """The results, from the contents of train.json, evaluate.json, quantize.json and benchmark-details.json."""
+    """The results, from the contents of the metrics of these stages; of `benchmark` the details."""
     single, host = benchmark["batch_1"], benchmark["host"]
     model = {"accuracy": evaluate["accuracy"], "bytes": train["bytes"]}
+    # Every logit equals the int8 program's, else `export` fails. Without its emulator a target has no entry.
+    c_program = {"accuracy": quantize["int8"]["accuracy"], "bytes": export.get(C_TARGET, {}).get("bytes")}
     rows = [
         _row("eager fp32", model, single["eager"], "1"),
         _row("fused fp32 program", quantize["fp32"], single["fp32"], _interval(single["fp32_over_eager"])),
         _row("int8 program", quantize["int8"], single["int8"], _interval(single["int8_over_eager"])),
+        _row("C program", c_program, single["c"], _interval(single["c_over_eager"])),
     ]
     features = f" with {host['features']}" if host["features"] else ""
     conditions = (
         f"{evaluate['dataset']}, {evaluate['test_images']:,} test images. {host['cpu']} ({host['arch']}){features}, "
         f"threads: {host['threads']}{', NOISY' if single['noisy'] else ''}. Python {host['python']}, torch "
-        f"{host['torch']}, ExecuTorch {host['executorch']}, torchao {host['torchao']}."
+        f"{host['torch']}, ExecuTorch {host['executorch']}, torchao {host['torchao']}. Bytes of the C program: code "
+        "and tables for aarch64."
     )
     return Results(("variant", "accuracy", "bytes", "p50 latency, batch 1", "ratio to eager [95 %]"), rows, conditions)
 
 
 def _row(name: str, program: dict[str, Any], latency: dict[str, Any], ratio: str) -> tuple[str, ...]:
-    return name, f"{program['accuracy'] * 100:.2f} %", f"{program['bytes']:,}", f"{latency['p50_us']:.1f} µs", ratio
+    size = "-" if program["bytes"] is None else f"{program['bytes']:,}"
+    return name, f"{program['accuracy'] * 100:.2f} %", size, f"{latency['p50_us']:.1f} µs", ratio
 
 
 def _interval(ratio: dict[str, Any]) -> str:
@@ -59,6 +69,7 @@ def read_metrics() -> list[dict[str, Any]]:
             (paths.TRAIN_METRICS, "train"),
             (paths.EVALUATE_METRICS, "evaluate"),
             (paths.QUANTIZE_METRICS, "quantize"),
+            (paths.EXPORT_METRICS, "export"),
             (paths.BENCHMARK_DETAILS, "benchmark"),
         )
     ]
@@ -68,15 +79,14 @@ def read_metrics() -> list[dict[str, Any]]:
     return contents
 
 
-def render(train: dict[str, Any], evaluate: dict[str, Any], quantize: dict[str, Any], benchmark: dict[str, Any]) -> str:
-    """The table in Markdown, with its conditions under it; the arguments are those of `results_of`."""
-    header, rows, conditions = results_of(train, evaluate, quantize, benchmark)
-    return f"{markdown(header, rows, padded=True)}\n\n{conditions}\n"
-
-
 def table() -> str:
-    """The table of the run in the current folder, in Markdown. Raises BadInput as `read_metrics`."""
-    return render(*read_metrics())
+    """The table of the run in the current folder in Markdown, with its conditions under it.
+
+    Raises:
+        BadInput: as `read_metrics`.
+    """
+    header, rows, conditions = results_of(*read_metrics())
+    return f"{markdown(header, rows, padded=True)}\n\n{conditions}\n"
 
 
 def with_table(readme: str, text: str) -> str:

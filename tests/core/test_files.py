@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from armdigits.core.errors import BadInput, Failure
-from armdigits.core.files import read_bytes, read_json, write_bytes, write_csv, write_json
+from armdigits.core.files import read_bytes, read_json, write_all, write_bytes, write_csv, write_json
 
 
 def names() -> list[str]:
@@ -91,3 +92,21 @@ def test_a_missing_entry_at_any_depth_names_the_file_and_the_stage_to_run(folder
     content = read_json(Path("x.json"), "quantize")
     with pytest.raises(BadInput, match=r"^x.json: has no entry accuracy; run: dvc repro --force quantize$"):
         content["int8"]["accuracy"]
+
+
+def test_files_that_belong_together_are_written_all_or_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = Path.replace
+
+    def fails_for_the_second(path: Path, target: Path) -> Path:
+        if target.name == "second":
+            raise OSError(errno.EIO, "Input/output error")
+        return replace(path, target)
+
+    contents = {Path("new/first"): b"1", Path("new/second"): b"2"}
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", fails_for_the_second)
+        with pytest.raises(Failure, match="^new/second: Input/output error; nothing was left half-written$"):
+            write_all(contents)
+    assert list(Path("new").iterdir()) == []
+    write_all(contents)
+    assert {path: path.read_bytes() for path in Path("new").iterdir()} == contents

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from armdigits.core import paths
+from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 from armdigits.data.dataset import read_split
 from armdigits.program import toolchain
@@ -69,9 +69,35 @@ def test_the_library_is_compiled_once_and_anew_when_the_source_changes(
     first = build()
     count = len(calls)
     assert build() == first and len(calls) == count <= 1
-    paths.C_SOURCE.write_text(paths.C_SOURCE.read_text() + "\n")
+    set_source(paths.C_SOURCE.read_text() + "\n")
     assert build() != first and len(calls) == count + 1
     assert not first.exists(), "of the older source"
+
+
+def set_source(text: str) -> None:
+    """Write another digits.c, with its digest in the record."""
+    paths.C_SOURCE.write_text(text)
+    record = files.read_json(paths.EXPORT_DETAILS, "export")
+    record["sources_sha256"][paths.C_SOURCE.name] = files.sha256(text.encode())
+    files.write_json(paths.EXPORT_DETAILS, record)
+
+
+@pytest.mark.parametrize("path", [paths.C_HEADER, paths.C_SOURCE])
+def test_a_changed_source_is_refused(ran: Path, path: Path) -> None:
+    path.write_text(path.read_text() + "\n")
+    expected = (
+        f"^{path}: expected SHA-256 \\w{{64}} .from metrics/export-details.json., found \\w{{64}}; run: dvc repro --"
+    )
+    with pytest.raises(BadInput, match=expected):
+        read_c_program()
+
+
+def test_the_source_of_another_program_is_refused(ran: Path) -> None:
+    record = files.read_json(paths.PROGRAM_RECORD, "quantize")
+    record["programs_sha256"][paths.INT8_PROGRAM.name] = "0" * 64
+    files.write_json(paths.PROGRAM_RECORD, record)
+    with pytest.raises(BadInput, match="^models/c/digits.c: made from another program than models/int8.pte; run: "):
+        read_c_program()
 
 
 def test_a_missing_source_names_the_stage_to_run(folder: Path) -> None:

@@ -16,8 +16,14 @@ from armdigits.report.figures import digits_grid
 from tests.helpers import PARAMETERS, some_images, write_some_data
 
 DRAWN: dict[str, str] = {}  # the charts of this process
-VARIANTS = {"eager": 36.0, "fp32": 10.5, "int8": 6.75, "int8_checked": 12.0, "empty_call": 4.0}
-RATIOS = {"int8_over_fp32": 0.65, "int8_over_eager": 0.1875, "fp32_over_eager": 0.29, "control": 1.0}
+VARIANTS = {"eager": 36.0, "fp32": 10.5, "int8": 6.75, "c": 3.0, "int8_checked": 12.0, "empty_call": 4.0}
+RATIOS = {
+    "int8_over_fp32": 0.65,
+    "int8_over_eager": 0.1875,
+    "fp32_over_eager": 0.29,
+    "c_over_eager": 0.08,
+    "control": 1.0,
+}
 HOST = {
     "cpu": "Neoverse N1",
     "arch": "aarch64",
@@ -61,6 +67,7 @@ def metrics() -> dict[Path, dict[str, Any]]:
         paths.EVALUATE_DETAILS: {"classes": classes},
         paths.QUANTIZE_METRICS: {"dataset": "digits", **programs, "accuracy_drop": 0.005, "agreement": 0.995},
         paths.QUANTIZE_DETAILS: {"dataset": "digits", "layers": layers},
+        paths.EXPORT_METRICS: {"dataset": "digits", "source_bytes": 400000, "aarch64_dotprod": {"bytes": 108304}},
         paths.BENCHMARK_DETAILS: {"dataset": "digits", "host": HOST, "batch_1": timings(1), "batch_8": timings(4)},
         paths.PROGRAM_RECORD: {"weights_sha256": "ab" * 32, "programs_sha256": digests},
     }

@@ -19,13 +19,21 @@ def test_the_table_has_a_row_for_each_variant(small_run):
         ["eager fp32", "98.75 %", "412,040", "36.0 µs", "1"],
         ["fused fp32 program", "98.75 %", "414,760", "10.5 µs", "0.290 [0.287, 0.293]"],
         ["int8 program", "98.25 %", "112,552", "6.8 µs", "0.188 [0.186, 0.189]"],
+        ["C program", "98.25 %", "108,304", "3.0 µs", "0.080 [0.079, 0.081]"],
     ]
+
+
+def test_a_c_program_that_ran_under_no_emulator_has_no_size(small_run):
+    content = json.loads(paths.EXPORT_METRICS.read_text())
+    del content["aarch64_dotprod"]
+    files.write_json(paths.EXPORT_METRICS, content)
+    assert cells()[-1][:3] == ["C program", "98.25 %", "-"]
 
 
 def test_the_conditions_are_printed_below_the_table(small_run):
     assert table().split("\n\n")[1] == (
         "digits, 30 test images. Neoverse N1 (aarch64) with asimd asimddp, threads: 1. Python 3.11.7, torch 2.13.0, "
-        "ExecuTorch 1.4.1, torchao 0.18.0.\n"
+        "ExecuTorch 1.4.1, torchao 0.18.0. Bytes of the C program: code and tables for aarch64.\n"
     )
 
 

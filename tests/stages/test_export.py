@@ -1,6 +1,8 @@
 """The stage that writes the C source."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,11 @@ def details(pipeline: Path) -> dict[str, Any]:
 def test_all_logits_are_equal_on_this_machine_and_on_every_target(
     metrics: dict[str, Any], details: dict[str, Any]
 ) -> None:
-    compared = {name: figures["compared"] for name, figures in details.items() if isinstance(figures, dict) and figures}
+    compared = {
+        name: figures["compared"]
+        for name, figures in details.items()
+        if isinstance(figures, dict) and "compared" in figures
+    }
     assert compared == {"this_machine": 2 * 3600, **dict.fromkeys(toolchain.TARGETS, 3600)}
     assert metrics["equal_logits"] == details["compared"] == sum(compared.values())
 
@@ -92,6 +98,24 @@ def test_a_target_without_its_emulator_is_left_out_and_named(
     assert json.loads(paths.EXPORT_DETAILS.read_text())["left_out"] == {"wasm32": "wasmtime"}
     assert "wasm32" not in json.loads(paths.EXPORT_METRICS.read_text())
     assert written() == WRITTEN
+
+
+def test_a_disk_that_fills_up_is_one_line_and_no_source_is_written(
+    fast: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flush, calls = os.fsync, iter(range(100))
+
+    def full(file: int) -> None:
+        if next(calls) == 2:  # two of the four files are on the disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert run_stage_here("export") == 1
+    expected = f"export: {paths.C_EXAMPLE}: No space left on device; nothing was left half-written\n"
+    assert capsys.readouterr().err == expected
+    assert written() == []
+    assert [path.name for path in paths.C_SOURCE.parent.iterdir()] == [".gitignore"]
 
 
 def test_no_compiler_is_one_line_and_nothing_is_written(
