@@ -1,0 +1,1 @@
+"""A picture of a digit becomes an image like MNIST's."""
