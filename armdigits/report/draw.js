@@ -2,6 +2,7 @@
 
 const settings = JSON.parse(document.getElementById("settings").textContent);
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
+const SIDE = 256; // pixels of the drawing that the network reads
 const picture = newCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true }); // black strokes on white
 const MOST_BARS = 12; // with more classes, the likeliest ones only
 const LOOP_MS = 2; // browsers round their clocks to 0.1 or 1 ms, and a call takes microseconds

@@ -3,8 +3,6 @@
 //
 // A grid is {height, width, values}: grey levels from 0 to 255, or ink from 0 to 1, row by row, in float64.
 
-const SIDE = 256; // pixels; larger pictures are reduced first
-
 /* ---------------------------------------------------------------- grids */
 
 function newGrid(height, width) {
@@ -23,16 +21,34 @@ function part(grid, top, left, height, width) {
   return result;
 }
 
+// Loops instead of the methods of typed arrays, which take several times longer.
+function changed(values, change) {
+  const result = new Float64Array(values.length);
+  for (let at = 0; at < values.length; at++) result[at] = change(values[at]);
+  return result;
+}
+
+function picked(values, wanted) {
+  const result = new Float64Array(values.length);
+  let count = 0;
+  for (let at = 0; at < values.length; at++) if (wanted(values[at])) result[count++] = values[at];
+  return result.subarray(0, count);
+}
+
 function mapped(grid, change) {
-  return { ...grid, values: grid.values.map(change) };
+  return { ...grid, values: changed(grid.values, change) };
 }
 
 const limited = (value) => Math.min(1, Math.max(0, value));
 
 function largest(values) {
   let result = -Infinity;
-  for (const value of values) if (value > result) result = value;
+  for (let at = 0; at < values.length; at++) if (values[at] > result) result = values[at];
   return result;
+}
+
+function smallest(values) {
+  return -largest(changed(values, (value) => -value));
 }
 
 /* ---------------------------------------------------------------- ink -> image, armdigits/pictures/normalise.py */
@@ -115,7 +131,7 @@ function cubic(x) {
 
 function fullInk({ values }) {
   const half = 0.5 * largest(values);
-  const strong = values.filter((value) => value > half).sort();
+  const strong = picked(values, (value) => value > half).sort();
   return strong[Math.floor(0.9 * (strong.length - 1))];
 }
 
@@ -141,15 +157,26 @@ function strokeWidth({ height, width, values }) {
 /** Each pixel becomes the largest one at a distance of at most `radius`; the grid grows by the radius, rounded down. */
 function thicken(ink, radius) {
   const reach = Math.floor(radius);
-  const [height, width] = [ink.height + 2 * reach, ink.width + 2 * reach];
-  const result = newGrid(height, width);
+  const result = newGrid(ink.height + 2 * reach, ink.width + 2 * reach);
+  const { width, values } = result;
   for (let offset = 0; offset <= reach; offset++) {
-    const half = Math.floor(Math.sqrt(radius ** 2 - offset ** 2));
-    for (let across = -half; across <= half; across++) {
-      for (const down of [offset, -offset]) {
-        const moved = part(ink, down - reach, across - reach, height, width).values;
-        for (let at = 0; at < moved.length; at++) if (moved[at] > result.values[at]) result.values[at] = moved[at];
-      }
+    const wide = widest(ink, Math.floor(Math.sqrt(radius ** 2 - offset ** 2)), reach);
+    for (const first of [reach - offset, reach + offset].map((row) => row * width)) {
+      for (let at = 0; at < wide.length; at++) if (wide[at] > values[first + at]) values[first + at] = wide[at];
+    }
+  }
+  return result;
+}
+
+/** Each pixel becomes the largest one of its row at a distance of at most `half`; rows grow by `reach` on either side. */
+function widest({ height, width, values }, half, reach) {
+  const line = width + 2 * reach;
+  const result = new Float64Array(height * line);
+  for (let row = 0, at = 0; row < height; row++) {
+    for (let column = 0; column < width; column++, at++) {
+      if (values[at] === 0) continue;
+      const middle = row * line + column + reach;
+      for (let to = middle - half; to <= middle + half; to++) if (values[at] > result[to]) result[to] = values[at];
     }
   }
   return result;
@@ -170,26 +197,173 @@ function inField({ height, width, values }) {
   return Uint8Array.from(field.values, (value) => Math.floor(value * 255 + 0.5));
 }
 
-/* ---------------------------------------------------------------- picture -> grey levels -> ink */
+/* ---------------------------------------------------------------- ink -> the digit alone, armdigits/pictures/digit.py */
+
+const [STROKE, SPECK] = [0.3, 0.05];
+
+/** Dirt goes: what is much smaller than the largest stroke. */
+function digit(ink) {
+  const { labels, areas } = components(ink);
+  const least = SPECK * Math.max(...areas);
+  const kept = newGrid(ink.height, ink.width);
+  for (let row = 0, at = 0; row < ink.height; row++) {
+    for (let column = 0; column < ink.width; column++, at++) {
+      if (labels[at] >= 0 && areas[labels[at]] >= least) copySquare(ink, kept, row, column);
+    }
+  }
+  return kept;
+}
+
+/** Copy a pixel and those around it. */
+function copySquare(from, to, row, column) {
+  for (let y = Math.max(0, row - 1); y <= Math.min(from.height - 1, row + 1); y++) {
+    for (let x = Math.max(0, column - 1); x <= Math.min(from.width - 1, column + 1); x++) {
+      to.values[y * from.width + x] = from.values[y * from.width + x];
+    }
+  }
+}
+
+/** The strokes that hang together, also at corners: the number of each pixel's stroke or -1, and their areas. */
+function components({ height, width, values }) {
+  const labels = new Int32Array(height * width).fill(-1);
+  const areas = [];
+  for (let start = 0; start < values.length; start++) {
+    if (labels[start] >= 0 || !(values[start] > STROKE)) continue;
+    labels[start] = areas.length;
+    const found = [start];
+    for (let k = 0; k < found.length; k++) {
+      const [row, column] = [Math.floor(found[k] / width), found[k] % width];
+      for (let y = Math.max(0, row - 1); y <= Math.min(height - 1, row + 1); y++) {
+        for (let x = Math.max(0, column - 1); x <= Math.min(width - 1, column + 1); x++) {
+          const at = y * width + x;
+          if (labels[at] >= 0 || !(values[at] > STROKE)) continue;
+          labels[at] = areas.length;
+          found.push(at);
+        }
+      }
+    }
+    areas.push(found.length);
+  }
+  return { labels, areas };
+}
+
+/* ---------------------------------------------------------------- grey levels -> ink, armdigits/pictures/ink.py */
+
+const [BACKGROUND_BAND, FITTED, MIN_CONTRAST, MIN_SIGNAL] = [0.15, 10_000, 16, 6];
 
 /** A picture without a digit in it; the message is for people. */
 class Unreadable extends Error {}
 
-function mnistImage(gray) {
-  return normalise(findInk(gray));
+/** The amount of ink of each pixel; the ink may be darker or lighter than the background, and the light uneven. */
+function findInk(gray) {
+  const { height, width, values } = gray;
+  const contrast = largest(values) - smallest(values);
+  const surface = background(gray, median(borderOf(gray)), contrast);
+  let difference = newGrid(height, width).values;
+  for (let at = 0; at < values.length; at++) difference[at] = values[at] - surface[at];
+  const near = picked(changed(difference, Math.abs), (distance) => distance <= BACKGROUND_BAND * contrast);
+  const noise = near.length ? 1.4826 * median(near) : 0; // robust against the grey rims of strokes
+  if (-smallest(difference) > largest(difference)) difference = changed(difference, (value) => -value);
+  const most = Math.max(0, largest(difference));
+  const full = most > 0 ? quantile(picked(difference, (value) => value > 0.5 * most), 0.9) : 0;
+  if (full < Math.max(MIN_CONTRAST, MIN_SIGNAL * noise)) throw new Unreadable("blank: no digit stands out from the background");
+  const floor = Math.min(3 * noise, 0.4 * full);
+  return { height, width, values: changed(difference, (value) => limited((Math.max(value, 0) - floor) / (full - floor))) };
 }
 
-function findInk(gray) {
-  return mapped(gray, (value) => 1 - value / 255);
+/** The pixels of the four sides; those of the corners twice. */
+function borderOf({ height, width, values }) {
+  const sides = Array.from({ length: height }, (_, row) => [values[row * width], values[(row + 1) * width - 1]]);
+  return [...values.subarray(0, width), ...values.subarray(values.length - width), ...sides.flat()];
+}
+
+/** The brightness of the background at each pixel: a quadratic surface, fitted five times to the pixels near it. */
+function background({ height, width, values }, level, contrast) {
+  const step = Math.max(1, Math.floor(Math.sqrt(values.length / FITTED)));
+  const [across, down] = [positions(width), positions(height)];
+  const near = (surface, row, column) => {
+    return Math.abs(values[row * width + column] - heightOf(surface, across[column], down[row])) <= BACKGROUND_BAND * contrast;
+  };
+  let surface = Float64Array.of(level, 0, 0, 0, 0, 0);
+  for (let fit = 0; fit < 5; fit++) {
+    const sums = Array.from({ length: 6 }, () => new Float64Array(7));
+    let [seen, used] = [0, 0];
+    for (let row = 0; row < height; row += step) {
+      for (let column = 0; column < width; column += step, seen++) {
+        if (!near(surface, row, column)) continue;
+        addPoint(sums, across[column], down[row], values[row * width + column]);
+        used++;
+      }
+    }
+    if (used < seen / 5) break; // too few for a fit
+    surface = solved(sums);
+  }
+  const result = new Float64Array(values.length);
+  for (let row = 0, at = 0; row < height; row++) {
+    for (let column = 0; column < width; column++, at++) result[at] = heightOf(surface, across[column], down[row]);
+  }
+  return result;
+}
+
+/** From -1 to 1, for each pixel of a side. */
+function positions(size) {
+  return Float64Array.from({ length: size }, (_, at) => (size > 1 ? -1 + (2 * at) / (size - 1) : -1));
+}
+
+function heightOf(surface, x, y) {
+  return surface[0] + surface[1] * x + surface[2] * y + surface[3] * x * y + surface[4] * x * x + surface[5] * y * y;
+}
+
+/** Add a point to the sums of the normal equations, whose upper half is enough. */
+function addPoint(sums, x, y, value) {
+  const terms = [1, x, y, x * y, x * x, y * y, value];
+  for (let i = 0; i < 6; i++) for (let j = i; j < 7; j++) sums[i][j] += terms[i] * terms[j];
+}
+
+/** The surface with the least squares of distances: the normal equations, solved by elimination. */
+function solved(sums) {
+  for (let i = 0; i < 6; i++) for (let j = 0; j < i; j++) sums[i][j] = sums[j][i];
+  for (let i = 0; i < 6; i++) {
+    for (let other = 0; other < 6; other++) {
+      if (other === i || sums[i][i] === 0) continue;
+      const factor = sums[other][i] / sums[i][i];
+      for (let j = 0; j < 7; j++) sums[other][j] -= factor * sums[i][j];
+    }
+  }
+  return Float64Array.from(sums, (line, i) => (line[i] === 0 ? 0 : line[6] / line[i]));
+}
+
+function median(values) {
+  return quantile(values, 0.5);
+}
+
+/** A quantile, between two values by their distances. */
+function quantile(values, share) {
+  const sorted = Float64Array.from(values).sort(); // by value
+  const at = share * (sorted.length - 1);
+  const [below, above] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
+  return below + (above - below) * (at - Math.floor(at));
+}
+
+/* ---------------------------------------------------------------- picture -> grey levels, armdigits/pictures/decode.py */
+
+const WORKING_SIDE = 512; // pixels; larger pictures are reduced
+
+/**
+ * An image like MNIST's, of the grey levels of a picture.
+ * @throws {Unreadable} the picture shows nothing but background.
+ */
+function mnistImage(gray) {
+  return normalise(digit(findInk(gray)));
 }
 
 /**
- * The grey levels of a picture, 0 to 255, reduced to at most SIDE pixels a side. What is transparent is put on white, or
+ * The grey levels of a picture, 0 to 255, reduced to at most WORKING_SIDE pixels a side. What is transparent is put on white, or
  * on black when the picture is bright.
  * @param {CanvasImageSource} source of the size height, width.
  */
 function grayOf(source, height, width) {
-  const factor = Math.ceil(Math.max(height, width) / SIDE);
+  const factor = Math.ceil(Math.max(height, width) / WORKING_SIDE);
   const [rows, columns] = [Math.ceil(height / factor), Math.ceil(width / factor)];
   const [gray, opacity] = [newGrid(rows, columns), newGrid(rows, columns)];
   // In strips: phones refuse a canvas of the size of their own photos.
@@ -206,11 +380,11 @@ function grayOf(source, height, width) {
     }
   }
   const total = ({ values }) => values.reduce((sum, value) => sum + value, 0);
-  const background = total(gray) / Math.max(total(opacity), 1) > 127 ? 0 : 255;
+  const paper = total(gray) / Math.max(total(opacity), 1) > 127 ? 0 : 255;
   for (let row = 0, at = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++, at++) {
       const pixels = Math.min(factor, height - row * factor) * Math.min(factor, width - column * factor);
-      gray.values[at] = (gray.values[at] + background * (pixels - opacity.values[at])) / pixels;
+      gray.values[at] = Math.fround((gray.values[at] + paper * (pixels - opacity.values[at])) / pixels);
     }
   }
   return gray;
