@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.pointer_input import PointerInput
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 BROWSER = next(filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None)
@@ -74,12 +76,50 @@ class Page:
         box = self.run("return page.sheet.getBoundingClientRect().toJSON()")
         actions = ActionBuilder(self.driver, mouse=PointerInput(kind, kind), duration=5)
         for points in strokes:
-            places = [(round(box["x"] + x * box["width"] / 256), round(box["y"] + y * box["height"] / 256)) for x, y in points]
+            places = [
+                (round(box["x"] + x * box["width"] / 256), round(box["y"] + y * box["height"] / 256)) for x, y in points
+            ]
             actions.pointer_action.move_to_location(*places[0]).pointer_down()
             for place in places[1:]:
                 actions.pointer_action.move_to_location(*place)
             actions.pointer_action.pointer_up()
         actions.perform()
+        self.settle()
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other; a modifier holds for those after it."""
+        actions = ActionChains(self.driver, duration=0)
+        modifiers = [key for key in keys if key == Keys.CONTROL]
+        for key in modifiers:
+            actions.key_down(key)
+        actions.send_keys(*[key for key in keys if key not in modifiers])
+        for key in modifiers:
+            actions.key_up(key)
+        actions.perform()
+        self.settle()
+
+    def give(self, way: str, content: bytes, name: str) -> None:
+        """Let the page see that a file was dropped (`drop`) or pasted (`paste`)."""
+        self.run(
+            """const given = new DataTransfer();
+            const content = Uint8Array.from(atob(arguments[1]), (character) => character.charCodeAt(0));
+            given.items.add(new File([content], arguments[2], {type: "image/png"}));
+            document.body.dispatchEvent(
+              arguments[0] === "drop"
+                ? new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer: given})
+                : new ClipboardEvent("paste", {bubbles: true, cancelable: true, clipboardData: given}),
+            );""",
+            way,
+            base64.b64encode(content).decode(),
+            name,
+        )
+
+    def screen(self, width: int, height: int, mode: str) -> None:
+        """Emulate a screen, and the system's `light` or `dark` mode."""
+        command = self.driver.execute_cdp_cmd
+        size = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600}
+        command("Emulation.setDeviceMetricsOverride", size)
+        command("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": mode}]})
         self.settle()
 
     def png(self) -> bytes:
