@@ -1,18 +1,145 @@
-"""Find the digit: dirt, frames and ruled lines go, and what remains is one thing."""
+"""Find the digit in the ink: dirt, frames and ruled lines go.
+
+A frame, or a line, goes only when something of a digit's size remains, so that a 1 from edge to edge stays. Four
+kinds are looked for, one after the other:
+
+- strokes apart from the digit that touch the edge of the picture and span a side of it;
+- a stroke along the sides of its own rectangle: a frame around the digit, somewhere in the picture;
+- straight lines from edge to edge of the picture which the digit touches or crosses;
+- the same in the rectangle that holds all ink: a frame inside of the picture which the digit touches.
+
+Lines that touch the digit are cut out only when what remains keeps clear of all edges. The strokes of a digit that
+fills its picture, such as the top of a 7, also run from edge to edge, but another part of it is then at an edge, too.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from armdigits.pictures.components import components
-from armdigits.pictures.normalise import Ink
+from armdigits.pictures.components import Components, Mask, components
+from armdigits.pictures.normalise import Ink, full_ink
 
 STROKE = 0.3  # ink
 SPECK = 0.05  # a stroke with less than this share of the largest stroke's area is dirt
+DIGIT = 0.25  # smallest size of a digit beside lines, as a share of the picture's shorter side
+SPAN = 0.8  # of a side: what a line covers at least
+HUG = 0.12  # of a side: how close to the sides of its rectangle a frame stays
+FAINT = 0.12  # ink of a digit beside darker lines, at least
 
 
 def digit(ink: Ink) -> Ink:
+    """The ink of the digit alone.
+
+    Args:
+        ink: float64 [height, width], from 0 to 1.
+    """
+    for lines in (_spanning, _frames, _crossing):
+        ink = _without(ink, lines)
+    rows, columns = _bounds(ink > STROKE)
+    ink[rows, columns] = _without(ink[rows, columns], _crossing)
     found = components(ink > STROKE)
     kept = found.mask(found.areas >= SPECK * found.areas.max())
-    p = np.pad(kept, 1)
-    h, w = kept.shape
-    wide = np.logical_or.reduce([p[y : y + h, x : x + w] for y in range(3) for x in range(3)])
-    return np.where(wide, ink, 0)
+    return np.where(_grown(kept, 1), ink, 0)
+
+
+def _without(ink: Ink, lines: Callable[[Components, Mask], Mask]) -> Ink:
+    """The ink without lines, if a digit remains; it is brightened, because lines may be darker than a digit."""
+    mask = ink > STROKE
+    found = lines(components(mask), mask)
+    if not found.any():
+        return ink
+    rest = np.where(_grown(found, 2), 0, ink)
+    if rest.max() < FAINT:
+        return ink
+    rest = np.clip(rest / full_ink(rest), 0, 1)
+    left = components(rest > STROKE)
+    inside = ~_at_edge(left, mask.shape)
+    if not (inside & _of_a_digits_size(left, mask.shape)).any():
+        return ink
+    return np.where(_grown(left.mask(inside), 1), rest, 0)
+
+
+def _spanning(found: Components, mask: Mask) -> Mask:
+    """Strokes that touch the edge and span a side."""
+    height, width = mask.shape
+    spans = (found.bottom - found.top >= SPAN * height) | (found.right - found.left >= SPAN * width)
+    return found.mask(spans & _at_edge(found, mask.shape))
+
+
+def _frames(found: Components, mask: Mask) -> Mask:
+    """Strokes that stay close to the sides of their own rectangle, all four of them."""
+    result = np.zeros(len(found.areas), bool)
+    shorter = np.minimum(found.bottom - found.top, found.right - found.left) + 1
+    for number in np.flatnonzero(shorter >= DIGIT * min(mask.shape)):  # a digit fits in
+        top, left = found.top[number], found.left[number]
+        stroke = found.labels[top : found.bottom[number] + 1, left : found.right[number] + 1] == number
+        rows, columns = (int(HUG * size) + 1 for size in stroke.shape)
+        middle = stroke[rows:-rows, columns:-columns]
+        sides = (stroke[:rows], stroke[-rows:], stroke[:, :columns].T, stroke[:, -columns:].T)
+        covered = min(float(side.any(0).mean()) for side in sides)
+        result[number] = not middle.any() and covered >= SPAN
+    return found.mask(result)
+
+
+def _crossing(found: Components, mask: Mask) -> Mask:
+    """Straight lines from edge to edge."""
+    return _straight(mask) | _straight(mask.T).T
+
+
+def _bounds(mask: Mask) -> tuple[slice, slice]:
+    """The rows and the columns of the smallest rectangle with all set pixels."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _straight(mask: Mask) -> Mask:
+    """The pixels of horizontal lines, tilted by a few degrees at most, from the left edge to the right one."""
+    height, width = mask.shape
+    reach = max(1, height // 128)
+    thick = _grown_along(mask, reach, 0)
+    length = max(5, width // 6)
+    found = components(_opened(thick, length))
+    across = (found.left <= 0.03 * width) & (found.right >= 0.97 * width - 1)
+    flat = (found.areas <= 0.08 * height * width) & (found.bottom - found.top <= 0.2 * height)
+    return found.mask(across & flat) & mask
+
+
+def _opened(mask: Mask, length: int) -> Mask:
+    """The runs of at least `length` pixels along the rows."""
+    width = mask.shape[1]
+    if width < length:
+        return np.zeros_like(mask)
+    sums = np.cumsum(np.pad(mask, ((0, 0), (1, 0))), axis=1)
+    starts = sums[:, length:] - sums[:, :-length] == length  # a run begins here
+    marks = np.cumsum(np.pad(starts, ((0, 0), (length, length - 1))), axis=1)
+    return marks[:, length:] - marks[:, :-length] > 0
+
+
+def _grown(mask: Mask, reach: int) -> Mask:
+    return _grown_along(mask, reach, reach)
+
+
+def _grown_along(mask: Mask, rows: int, columns: int) -> Mask:
+    """The pixels at most `rows` above or below and `columns` beside a set one."""
+    height, width = mask.shape
+    padded = np.pad(mask, ((rows, rows), (columns, columns)))
+    tall = np.logical_or.reduce([padded[y : y + height] for y in range(2 * rows + 1)])
+    return np.logical_or.reduce([tall[:, x : x + width] for x in range(2 * columns + 1)])
+
+
+def _at_edge(found: Components, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which components touch the edge of the picture, or nearly so."""
+    height, width = shape
+    return (
+        (found.top <= 0.01 * height)
+        | (found.left <= 0.01 * width)
+        | (found.bottom >= 0.99 * height - 1)
+        | (found.right >= 0.99 * width - 1)
+    )
+
+
+def _of_a_digits_size(found: Components, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which components are large enough for a digit."""
+    size = np.maximum(found.bottom - found.top, found.right - found.left) + 1
+    return np.asarray(size >= DIGIT * min(shape))
