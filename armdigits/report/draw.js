@@ -1,6 +1,5 @@
-// The page itself: the network, the drawing, and what is shown of both. recipe.js prepares the picture.
+// The page itself: the network, the drawing, and what is shown of both. The folder recipe prepares the picture.
 
-const settings = JSON.parse(document.getElementById("settings").textContent);
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const SIDE = 256; // pixels of the drawing that the network reads
 const picture = newCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true }); // black strokes on white

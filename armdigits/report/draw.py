@@ -1,7 +1,7 @@
 """The page to draw on: one HTML file that runs the int8 program, with the C source inside as WebAssembly.
 
-It needs no network and no other file. draw.js is the page, and recipe.js prepares a picture as
-armdigits/data/preprocessing.py does.
+It needs no network and no other file. draw.js is the page; the scripts in the folder recipe prepare a picture as
+armdigits/pictures does.
 """
 
 import base64
@@ -12,12 +12,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from armdigits.core import files, paths
+from armdigits.pictures import decode, digit, ink, normalise
 from armdigits.program import toolchain
 from armdigits.report.charts import PALETTE
 
 DRAW = Path("report/draw.html")
 FOLDER = Path(__file__).parent
-STYLES, SCRIPTS = ("page.css", "draw.css"), ("recipe.js", "draw.js")
+STYLES = ("page.css", "draw.css")
+RECIPE = (decode, ink, digit, normalise)  # each has a twin in the folder recipe
+SCRIPTS = ("recipe/grid.js", *(f"recipe/{module.__name__.split('.')[-1]}.js" for module in RECIPE), "draw.js")
 
 
 def render() -> str:
@@ -46,13 +49,19 @@ def render() -> str:
         weights=record["weights_sha256"],
         program=base64.b64encode(program).decode(),
         program_bytes=len(program),
-        settings={"classes": classes, "threshold": 0.9},
+        settings={"classes": classes, "threshold": 0.9, "numbers": _numbers()},
     )
 
 
 def class_names(record: dict[str, Any]) -> list[str]:
     """The name of each output of the program, in their order."""
     return [str(digit) for digit in range(10)]
+
+
+def _numbers() -> dict[str, float]:
+    """The numbers of the recipe by their names: its twin in JavaScript has none of its own."""
+    names = {name: value for module in RECIPE for name, value in vars(module).items() if name.isupper()}
+    return {name: value for name, value in names.items() if isinstance(value, int | float)}
 
 
 def _package_files(names: tuple[str, ...]) -> Markup:

@@ -1,0 +1,143 @@
+// Find the digit in the ink: dirt, frames and ruled lines go.
+
+const { STROKE, SPECK, DIGIT, SPAN, HUG, FAINT } = settings.numbers;
+
+/** The ink of the digit alone. */
+function digit(ink) {
+  for (const lines of [spanning, frames, crossing]) ink = without(ink, lines);
+  const { top, left, height, width } = boundsOf(ink, STROKE);
+  ink = inserted(ink, without(part(ink, top, left, height, width), crossing), top, left);
+  const found = components(above(ink, STROKE));
+  const largestArea = Math.max(...found.list.map(({ area }) => area));
+  return masked(ink, grown(maskOf(found, ({ area }) => area >= SPECK * largestArea), 1, 1));
+}
+
+/** The ink without lines, if a digit remains; it is brightened, because lines may be darker than a digit. */
+function without(ink, lines) {
+  const mask = above(ink, STROKE);
+  const found = lines(components(mask), mask);
+  if (!found.values.includes(1)) return ink;
+  const rest = masked(ink, inverted(grown(found, 2, 2)));
+  if (largest(rest.values) < FAINT) return ink;
+  const most = fullInk(rest);
+  const bright = mapped(rest, (value) => limited(value / most));
+  const left = components(above(bright, STROKE));
+  const size = DIGIT * Math.min(mask.height, mask.width);
+  const inside = (one) => !atEdge(one, mask);
+  const digits = left.list.filter((one) => inside(one) && Math.max(one.bottom - one.top, one.right - one.left) + 1 >= size);
+  return digits.length ? masked(bright, grown(maskOf(left, inside), 1, 1)) : ink;
+}
+
+/** Strokes that touch the edge and span a side. */
+function spanning(found, { height, width }) {
+  const spans = ({ top, bottom, left, right }) => bottom - top >= SPAN * height || right - left >= SPAN * width;
+  return maskOf(found, (one) => spans(one) && atEdge(one, { height, width }));
+}
+
+/** Strokes that stay close to the sides of their own rectangle, all four of them. */
+function frames(found, mask) {
+  const room = DIGIT * Math.min(mask.height, mask.width); // a digit fits in
+  return maskOf(found, (one, number) => {
+    const [height, width] = [one.bottom - one.top + 1, one.right - one.left + 1];
+    return Math.min(height, width) >= room && isFrame(found, number, one, height, width);
+  });
+}
+
+function isFrame(found, number, { top, left }, height, width) {
+  const [rows, columns] = [height, width].map((size) => Math.floor(HUG * size) + 1);
+  const [north, south] = [new Uint8Array(width), new Uint8Array(width)]; // which columns have ink near these sides
+  const [west, east] = [new Uint8Array(height), new Uint8Array(height)];
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      if (found.labels[(top + row) * found.width + left + column] !== number) continue;
+      const vertical = row < rows || row >= height - rows;
+      const horizontal = column < columns || column >= width - columns;
+      if (!vertical && !horizontal) return false; // something in the middle
+      if (row < rows) north[column] = 1;
+      if (row >= height - rows) south[column] = 1;
+      if (column < columns) west[row] = 1;
+      if (column >= width - columns) east[row] = 1;
+    }
+  }
+  const covered = (side) => side.reduce((sum, value) => sum + value, 0) / side.length;
+  return Math.min(...[north, south, west, east].map(covered)) >= SPAN;
+}
+
+/** Straight lines from edge to edge. */
+function crossing(found, mask) {
+  const [flat, upright] = [straight(mask), transposed(straight(transposed(mask)))];
+  return { ...mask, values: mask.values.map((_, at) => flat.values[at] | upright.values[at]) };
+}
+
+/** The pixels of horizontal lines, tilted by a few degrees at most, from the left edge to the right one. */
+function straight(mask) {
+  const { height, width } = mask;
+  const thick = grown(mask, Math.max(1, Math.floor(height / 128)), 0);
+  const found = components(runs(thick, Math.max(5, Math.floor(width / 6))));
+  const lines = maskOf(found, ({ area, top, bottom, left, right }) => {
+    const across = left <= 0.03 * width && right >= 0.97 * width - 1;
+    return across && area <= 0.08 * height * width && bottom - top <= 0.2 * height;
+  });
+  return masked(mask, lines);
+}
+
+/** The runs of at least `length` pixels along the rows. */
+function runs({ height, width, values }, length) {
+  const result = new Uint8Array(values.length);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0, start = 0; column <= width; column++) {
+      if (column < width && values[row * width + column]) continue;
+      if (column - start >= length) result.fill(1, row * width + start, row * width + column);
+      start = column + 1;
+    }
+  }
+  return { height, width, values: result };
+}
+
+/** Whether a component touches the edge of the picture, or nearly so. */
+function atEdge({ top, bottom, left, right }, { height, width }) {
+  return top <= 0.01 * height || left <= 0.01 * width || bottom >= 0.99 * height - 1 || right >= 0.99 * width - 1;
+}
+
+/**
+ * The components of a mask; pixels that touch at a corner are connected. The list has {area, top, bottom, left, right} of
+ * each, and labels the place in the list for each pixel, or -1.
+ */
+function components({ height, width, values }) {
+  const labels = new Int32Array(height * width).fill(-1);
+  const list = [];
+  const queue = new Int32Array(height * width);
+  for (let start = 0; start < values.length; start++) {
+    if (labels[start] >= 0 || !values[start]) continue;
+    const one = { area: 0, top: height, bottom: -1, left: width, right: -1 };
+    labels[start] = list.length;
+    queue[0] = start;
+    let count = 1;
+    for (; one.area < count; one.area++) {
+      const row = Math.floor(queue[one.area] / width);
+      const column = queue[one.area] - row * width;
+      one.top = Math.min(one.top, row);
+      one.bottom = Math.max(one.bottom, row);
+      one.left = Math.min(one.left, column);
+      one.right = Math.max(one.right, column);
+      for (let y = Math.max(0, row - 1); y <= Math.min(height - 1, row + 1); y++) {
+        for (let x = Math.max(0, column - 1); x <= Math.min(width - 1, column + 1); x++) {
+          const at = y * width + x;
+          if (labels[at] >= 0 || !values[at]) continue;
+          labels[at] = list.length;
+          queue[count++] = at;
+        }
+      }
+    }
+    list.push(one);
+  }
+  return { height, width, labels, list };
+}
+
+/** The pixels of the components that `chosen(component, number)` takes. */
+function maskOf({ height, width, labels, list }, chosen) {
+  const taken = list.map(chosen);
+  const values = new Uint8Array(labels.length);
+  for (let at = 0; at < labels.length; at++) if (labels[at] >= 0 && taken[labels[at]]) values[at] = 1;
+  return { height, width, values };
+}
