@@ -25,8 +25,8 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-all lint report draw plots summary readme benchmark tutorial peers bench-training mnist \
-  digits clean
+.PHONY: help setup repro test test-all lint report draw plots summary readme benchmark tutorial peers bench-training \
+  mnist digits clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'

@@ -55,6 +55,7 @@ const steps = [EMPTY];
 const pen = { x: SIDE / 2, y: SIDE / 2, down: false, shown: false, keys: new Set() }; // of the keyboard
 let stroke = null; // which is being drawn
 let network = null;
+let refused = ""; // why the browser does not run it
 let loops = []; // the times of the last calls
 let planned = 0;
 let speaking = 0;
@@ -131,7 +132,7 @@ function show() {
   page.undo.disabled = steps.length === 1;
   page.clear.disabled = present() === EMPTY;
   page.hint.hidden = present() !== EMPTY;
-  page.problem.textContent = "";
+  page.problem.textContent = refused;
   let image = null;
   try {
     if (present() !== EMPTY) image = mnistImage(photo ? photo.gray : grayOfDrawing(strokes));
@@ -178,7 +179,7 @@ function showImage(image) {
 function showAnswer(image) {
   clearTimeout(speaking);
   if (!image) {
-    page.answer.textContent = page.time.textContent = "–";
+    page.answer.textContent = page.time.textContent = ""; // the style shows a dash
     page.answer.className = "big";
     page.share.textContent = "";
     page.unsure.hidden = true;
@@ -362,6 +363,7 @@ loadNetwork().then(
     plan();
   },
   () => {
-    page.problem.textContent = "This browser cannot run the program: it needs WebAssembly with SIMD, as all browsers have since 2023.";
+    refused = "This browser cannot run the program: it needs WebAssembly with SIMD, as browsers have since 2023.";
+    plan();
   },
 );

@@ -6,7 +6,6 @@ armdigits/pictures does.
 
 import base64
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +17,7 @@ from armdigits.report.charts import PALETTE
 
 DRAW = Path("report/draw.html")
 FOLDER = Path(__file__).parent
+CLASSES = list("0123456789")  # the name of each output
 STYLES = ("page.css", "draw.css")
 RECIPE = (decode, ink, digit, normalise)  # each has a twin in the folder recipe
 SCRIPTS = ("recipe/grid.js", *(f"recipe/{module.__name__.split('.')[-1]}.js" for module in RECIPE), "draw.js")
@@ -34,8 +34,8 @@ def render() -> str:
     record = files.read_json(paths.PROGRAM_RECORD, "quantize")
     source = {path.name: files.read_bytes(path, "export").decode() for path in (paths.C_HEADER, paths.C_SOURCE)}
     program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
-    classes = class_names(record)
-    digits = all(name.isdecimal() and len(name) == 1 for name in classes)
+    classes = CLASSES
+    digits = all(name in "0123456789" for name in classes)
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     return environment.get_template("draw.html").render(
@@ -51,11 +51,6 @@ def render() -> str:
         program_bytes=len(program),
         settings={"classes": classes, "threshold": 0.9, "numbers": _numbers()},
     )
-
-
-def class_names(record: dict[str, Any]) -> list[str]:
-    """The name of each output of the program, in their order."""
-    return [str(digit) for digit in range(10)]
 
 
 def _numbers() -> dict[str, float]:

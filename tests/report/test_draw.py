@@ -22,7 +22,7 @@ from armdigits.data.dataset import pixels_of, read_provenance, read_split
 from armdigits.data.preprocessing import mnist_image
 from armdigits.program.c_runtime import read_c_program
 from armdigits.program.runtime import read_program
-from armdigits.report.draw import DRAW, render
+from armdigits.report.draw import CLASSES, DRAW, render
 from tests.helpers import ROOT
 from tests.report.browser import Page, Strokes, browser, needs_browser
 
@@ -162,7 +162,7 @@ def test_strokes_of_a_pointer_are_drawn_where_it_moves(page: Page, kind: str) ->
     for found, expected in zip(drawn, DIGITS[4], strict=True):
         for point in expected:
             assert np.abs(np.array(found) - point).max(1).min() < 1  # each corner was visited, to a pixel of the screen
-    assert page.text("answer") in "0123456789"
+    assert page.text("answer") in CLASSES
 
 
 @needs_browser
@@ -172,9 +172,9 @@ def test_undo_and_clear_work_from_the_keyboard_and_can_be_undone(page: Page) -> 
     page.press(CONTROL, "z")
     assert page.run(count) == 1
     page.press(DELETE)
-    assert (page.run(count), page.text("answer"), page.text("time")) == (0, "–", "–")
+    assert (page.run(count), page.text("answer"), page.text("time")) == (0, "", "")
     page.press(CONTROL, "z")
-    assert (page.run(count), page.text("answer") in "0123456789") == (1, True)
+    assert (page.run(count), page.text("answer") in CLASSES) == (1, True)
     page.press(CONTROL, "z")
     assert page.run("return [present() === EMPTY, page.undo.disabled, page.clear.disabled]") == [True, True, True]
 
@@ -231,7 +231,7 @@ def test_a_picture_file_is_read_as_predict_reads_it(page: Page, way: str, tmp_pa
         page.driver.find_element("id", "file").send_keys(str(path))
     else:
         page.give(way, content, "photo.png")
-    page.wait("return page.answer.textContent !== '–'")
+    page.wait("return page.answer.textContent !== ''")
     assert np.abs(page.seen() - mnist_image(content)).max() <= 1  # of 255
     page.point("mouse", DIGITS[1])
     assert page.run("return present().photo") is None, "drawing starts on an empty sheet"
@@ -249,7 +249,7 @@ def test_a_file_without_a_digit_gets_one_line(page: Page, content: bytes | None,
     page.give("drop", content or encoded(np.full((60, 60), 200, np.uint8)), "notes.png")
     page.wait("return page.problem.textContent !== ''")
     assert page.text("problem") == problem
-    assert page.text("answer") == "–"
+    assert page.text("answer") == ""
 
 
 @needs_browser
@@ -258,7 +258,7 @@ def test_a_file_without_a_digit_gets_one_line(page: Page, content: bytes | None,
 def test_the_page_fits_the_screen_in_light_and_in_dark(page: Page, width: int, height: int, mode: str) -> None:
     page.screen(width, height, mode)
     page.draw(DIGITS[2], 18)
-    assert page.run("return document.documentElement.scrollWidth") == width
+    assert page.run("const root = document.documentElement; return root.scrollWidth <= root.clientWidth")
     answer = page.run("return page.answer.getBoundingClientRect().bottom")
     assert answer <= height, "the answer is seen while drawing"
     paper, ink = page.run("return [sheetPixel(5, 5), sheetPixel(120, 210)]".replace("sheetPixel", SHEET_PIXEL))
@@ -290,7 +290,7 @@ def test_a_browser_that_cannot_run_the_program_says_so(opened: Page, page_file: 
     page = opened.load(path)
     assert page.text("problem").startswith("This browser cannot run the program")
     page.draw(DIGITS[1], 18)
-    assert page.text("answer") == "–"
+    assert page.text("answer") == ""
 
 
 def test_the_command_writes_the_page_where_it_is_told(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ function without(ink, lines) {
   const mask = above(ink, STROKE);
   const found = lines(components(mask), mask);
   if (!found.values.includes(1)) return ink;
-  const rest = masked(ink, inverted(grown(found, 2, 2)));
+  const rest = masked(ink, grown(found, 2, 2), 0);
   if (largest(rest.values) < FAINT) return ink;
   const most = fullInk(rest);
   const bright = mapped(rest, (value) => limited(value / most));
@@ -65,8 +65,7 @@ function isFrame(found, number, { top, left }, height, width) {
 
 /** Straight lines from edge to edge. */
 function crossing(found, mask) {
-  const [flat, upright] = [straight(mask), transposed(straight(transposed(mask)))];
-  return { ...mask, values: mask.values.map((_, at) => flat.values[at] | upright.values[at]) };
+  return either(straight(mask), transposed(straight(transposed(mask))));
 }
 
 /** The pixels of horizontal lines, tilted by a few degrees at most, from the left edge to the right one. */
@@ -120,8 +119,9 @@ function components({ height, width, values }) {
       one.bottom = Math.max(one.bottom, row);
       one.left = Math.min(one.left, column);
       one.right = Math.max(one.right, column);
-      for (let y = Math.max(0, row - 1); y <= Math.min(height - 1, row + 1); y++) {
-        for (let x = Math.max(0, column - 1); x <= Math.min(width - 1, column + 1); x++) {
+      const [bottom, right] = [Math.min(height - 1, row + 1), Math.min(width - 1, column + 1)];
+      for (let y = Math.max(0, row - 1); y <= bottom; y++) {
+        for (let x = Math.max(0, column - 1); x <= right; x++) {
           const at = y * width + x;
           if (labels[at] >= 0 || !values[at]) continue;
           labels[at] = list.length;

@@ -84,15 +84,17 @@ function above({ height, width, values }, edge) {
   return { height, width, values: mask };
 }
 
-function inverted(mask) {
-  return { ...mask, values: mask.values.map((value) => 1 - value) };
+/** A grid, or a mask, with 0 wherever the mask is not `kept`. */
+function masked(grid, mask, kept = 1) {
+  const values = grid.values.slice();
+  for (let at = 0; at < values.length; at++) if (mask.values[at] !== kept) values[at] = 0;
+  return { ...grid, values };
 }
 
-/** A grid, or a mask, with 0 wherever the mask has 0. */
-function masked(grid, mask) {
-  const values = grid.values.slice();
-  for (let at = 0; at < values.length; at++) if (!mask.values[at]) values[at] = 0;
-  return { ...grid, values };
+function either(one, other) {
+  const values = one.values.slice();
+  for (let at = 0; at < values.length; at++) values[at] |= other.values[at];
+  return { ...one, values };
 }
 
 function transposed({ height, width, values }) {
@@ -109,8 +111,9 @@ function grown({ height, width, values }, rows, columns) {
   for (let row = 0, at = 0; row < height; row++) {
     for (let column = 0; column < width; column++, at++) {
       if (!values[at]) continue;
-      for (let y = Math.max(0, row - rows); y <= Math.min(height - 1, row + rows); y++) {
-        result.fill(1, y * width + Math.max(0, column - columns), y * width + Math.min(width, column + columns + 1));
+      const [bottom, right] = [Math.min(height - 1, row + rows), Math.min(width - 1, column + columns)];
+      for (let y = Math.max(0, row - rows); y <= bottom; y++) {
+        for (let x = Math.max(0, column - columns); x <= right; x++) result[y * width + x] = 1;
       }
     }
   }
