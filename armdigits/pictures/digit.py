@@ -24,6 +24,7 @@ STROKE = 0.3  # ink
 SPECK = 0.05  # a stroke with less than this share of the largest stroke's area is dirt
 DIGIT = 0.25  # smallest size of a digit beside lines, as a share of the picture's shorter side
 SPAN = 0.8  # of a side: what a line covers at least
+NEAR = 0.25  # of a side: how close to the edges the lines of a frame are
 HUG = 0.12  # of a side: how close to the sides of its rectangle a frame stays
 FAINT = 0.12  # ink of a digit beside darker lines, at least
 
@@ -37,7 +38,7 @@ def digit(ink: Ink) -> Ink:
     for lines in (_spanning, _frames, _crossing):
         ink = _without(ink, lines)
     rows, columns = _bounds(ink > STROKE)
-    ink[rows, columns] = _without(ink[rows, columns], _crossing)
+    ink[rows, columns] = _without(ink[rows, columns], _four_sides)
     found = components(ink > STROKE)
     kept = found.mask(found.areas >= SPECK * found.areas.max())
     return np.where(_grown(kept, 1), ink, 0)
@@ -49,7 +50,7 @@ def _without(ink: Ink, lines: Callable[[Components, Mask], Mask]) -> Ink:
     found = lines(components(mask), mask)
     if not found.any():
         return ink
-    rest = np.where(_grown(found, 2), 0, ink)
+    rest = np.where(_grown(found, 1), 0, ink)
     if rest.max() < FAINT:
         return ink
     rest = np.clip(rest / full_ink(rest), 0, 1)
@@ -83,8 +84,27 @@ def _frames(found: Components, mask: Mask) -> Mask:
 
 
 def _crossing(found: Components, mask: Mask) -> Mask:
-    """Straight lines from edge to edge."""
-    return _straight(mask) | _straight(mask.T).T
+    """Straight lines from edge to edge; if they run in both directions, only those near the edges, as in a frame."""
+    across, down = _straight(mask), [line.T for line in _straight(mask.T)]
+    if across and down:
+        across = [line for line in across if _margin(line) <= NEAR]
+        down = [line for line in down if _margin(line.T) <= NEAR]
+    return np.logical_or.reduce([np.zeros_like(mask), *across, *down])
+
+
+def _four_sides(found: Components, mask: Mask) -> Mask:
+    """The lines of a frame, if there is one near each edge."""
+    lines = _crossing(found, mask)
+    rows, columns = lines.mean(1) >= SPAN / 2, lines.mean(0) >= SPAN / 2
+    height, width = (int(NEAR * size) + 1 for size in mask.shape)
+    ends = (rows[:height], rows[-height:], columns[:width], columns[-width:])
+    return lines if all(end.any() for end in ends) else np.zeros_like(mask)
+
+
+def _margin(line: Mask) -> float:
+    """How far a horizontal line is from the nearer one of the upper and the lower edge, as a share of the height."""
+    position = float(np.flatnonzero(line.any(1)).mean()) / len(line)
+    return min(position, 1 - position)
 
 
 def _bounds(mask: Mask) -> tuple[slice, slice]:
@@ -93,16 +113,25 @@ def _bounds(mask: Mask) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _straight(mask: Mask) -> Mask:
-    """The pixels of horizontal lines, tilted by a few degrees at most, from the left edge to the right one."""
+def _straight(mask: Mask) -> list[Mask]:
+    """Horizontal lines, tilted by a few degrees at most, from the left edge to the right one."""
     height, width = mask.shape
-    reach = max(1, height // 128)
-    thick = _grown_along(mask, reach, 0)
-    length = max(5, width // 6)
-    found = components(_opened(thick, length))
+    thick = _grown_along(mask, max(1, height // 128), 0)
+    found = components(_opened(thick, max(5, width // 6)))
     across = (found.left <= 0.03 * width) & (found.right >= 0.97 * width - 1)
-    flat = (found.areas <= 0.08 * height * width) & (found.bottom - found.top <= 0.2 * height)
-    return found.mask(across & flat) & mask
+    flat = (found.areas <= 0.12 * height * width) & (found.bottom - found.top <= 0.2 * height)
+    return [_band(mask & (found.labels == number)) for number in np.flatnonzero(across & flat)]
+
+
+def _band(line: Mask) -> Mask:
+    """The pixels of a line without strokes along it: those near the straight line through the pixels."""
+    height, width = line.shape
+    thickness = line.sum(0)
+    columns = np.flatnonzero((thickness > 0) & (thickness <= np.median(thickness[thickness > 0])))
+    rows = np.arange(height)[:, None]
+    centres = (rows * line).sum(0)[columns] / thickness[columns]
+    middle = np.polyval(np.polyfit(columns, centres, 1), np.arange(width))
+    return line & (np.abs(rows - middle) <= np.median(thickness[columns]) / 2 + 1)
 
 
 def _opened(mask: Mask, length: int) -> Mask:

@@ -1,4 +1,12 @@
-"""Tell ink from background: grey levels become amounts of ink."""
+"""Tell ink from background: grey levels become amounts of ink.
+
+The background is taken for a smooth surface first, which serves every picture without a hard shadow, and strokes of
+any width. When that leaves no ink, or ink in which a large square fits, which no stroke of a digit is, the background
+is what a closing leaves of the picture: each pixel's surroundings without anything narrower than that square (the
+black top-hat transform of mathematical morphology; for bright ink, the white one).
+"""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +19,8 @@ BACKGROUND_BAND = 0.15  # largest difference between two background pixels, as a
 FITTED = 10_000  # pixels; the surface is fitted to about as many
 MIN_CONTRAST = 16.0  # between background and ink, in grey levels of 0 to 255
 MIN_SIGNAL = 6.0  # the same, in standard deviations of the background's noise
+SOLID = 4  # a square of a side of 1 / SOLID of the picture's shorter one is wider than a stroke
+NARROW = 12  # a stroke is narrower than 1 / NARROW of it where the colour of the ink is in question
 
 
 def ink(gray: Gray) -> Ink:
@@ -21,17 +31,30 @@ def ink(gray: Gray) -> Ink:
     Raises:
         BadInput: the picture shows nothing but background.
     """
+    amount = _on_a_surface(gray)
+    if amount is None or _eroded(amount > 0.5, min(gray.shape) // SOLID).any():
+        amount = _on_a_closing(gray)
+    if amount is None:
+        raise BadInput("blank: no digit stands out from the background")
+    return amount
+
+
+def _on_a_surface(gray: Gray) -> Ink | None:
+    """Ink on a smooth background; None if there is none."""
     border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
     contrast = float(np.ptp(gray))
     difference = gray - _background(gray, float(np.median(border)), contrast)
     near = difference[np.abs(difference) <= BACKGROUND_BAND * contrast]
     noise = 1.4826 * float(np.median(np.abs(near))) if near.size else 0.0  # robust against the grey rims of strokes
-    if -difference.min() > difference.max():
-        difference = -difference
+    return _scaled(-difference if -difference.min() > difference.max() else difference, noise)
+
+
+def _scaled(difference: NDArray[np.float64], noise: float) -> Ink | None:
+    """Differences in grey levels as ink, less the noise; None if they are too small."""
     amount = np.maximum(difference, 0)
     full = float(np.percentile(amount[amount > 0.5 * amount.max()], 90)) if amount.any() else 0.0
     if full < max(MIN_CONTRAST, MIN_SIGNAL * noise):
-        raise BadInput("blank: no digit stands out from the background")
+        return None
     floor = min(3 * noise, 0.4 * full)
     return np.clip((amount - floor) / (full - floor), 0, 1)
 
@@ -56,3 +79,47 @@ def _background(gray: Gray, level: float, contrast: float) -> NDArray[np.float64
         coefficients = np.linalg.lstsq(some[near], values[near], rcond=None)[0]
         surface = some @ coefficients
     return terms @ coefficients
+
+
+def _on_a_closing(gray: Gray) -> Ink | None:
+    """Ink on a background of any shape; None if there is none."""
+    narrow, wide = (max(3, min(gray.shape) // parts) for parts in (NARROW, SOLID))
+    smooth = _mean(gray.astype(np.float64))
+    if float(((smooth - _opened(smooth, narrow)) ** 2).sum()) > float(((_closed(smooth, narrow) - smooth) ** 2).sum()):
+        gray, smooth = 255 - gray, 255 - smooth
+    background = _closed(smooth, wide)
+    # Light multiplies: ink in a shadow has the contrast of ink outside of it after a division.
+    difference = 255 * (background - gray) / np.maximum(background, 32)
+    level = float(np.median(difference))  # above 0: a closing follows the brighter pixels of the noise
+    noise = 1.4826 * float(np.median(np.abs(difference - level)))
+    return _scaled(difference - level, noise)
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of each pixel and its eight neighbours."""
+    height, width = values.shape
+    padded = np.pad(values, 1, mode="edge")
+    return sum(padded[y : y + height, x : x + width] for y in range(3) for x in range(3)) / 9
+
+
+def _closed(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Dark parts in which no square of `side` pixels fits are filled; the picture goes on beyond its edges."""
+    return -_opened(-values, side)
+
+
+def _opened(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Bright parts in which no square of `side` pixels fits are removed."""
+    eroded = _eroded(np.pad(values, side - 1, mode="edge"), side)
+    return -_eroded(-eroded, side)
+
+
+def _eroded(values: NDArray[Any], side: int) -> NDArray[Any]:
+    """The smallest value in every square of `side` pixels: [height - side + 1, width - side + 1]."""
+    for _ in range(2):
+        reach = 1
+        while reach < side:
+            step = min(reach, side - reach)
+            values = np.minimum(values[:-step], values[step:])
+            reach += step
+        values = values.T
+    return values
