@@ -1,8 +1,8 @@
 """Write report/index.html, a page that shows the last run, and report/draw.html, to which it links (armdigits draw).
 
 They are made from the files that the stages wrote, and need no network: run the pipeline first, or `dvc pull` another
-machine's results. Both are light or dark, as the reader's system is. With a commit the first also compares the run with that one: the metrics,
-the learning curves, the confusion matrices.
+machine's results. Both are light or dark, as the reader's system is. With a commit the first also compares the run with
+that one: the metrics, the learning curves, the confusion matrices.
 
 example:
   armdigits report --base main

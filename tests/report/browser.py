@@ -63,9 +63,13 @@ class Page:
     def draw(self, strokes: Strokes, width: int) -> None:
         """Draw with the functions that the pointer's events call."""
         self.run(
-            """clear(); page.pen.value = arguments[1];
-            for (const points of arguments[0]) { begin(...points[0]); points.slice(1).forEach((to) => extend(...to)); lift(); }
-            """,
+            """clear();
+            page.pen.value = arguments[1];
+            for (const points of arguments[0]) {
+              begin(...points[0]);
+              for (const point of points.slice(1)) extend(...point);
+              lift();
+            }""",
             strokes,
             width,
         )

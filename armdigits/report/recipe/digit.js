@@ -1,12 +1,12 @@
 // Find the digit in the ink: dirt, frames and ruled lines go.
 
-const { STROKE, SPECK, DIGIT, SPAN, HUG, FAINT } = settings.numbers;
+const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, FAINT } = settings.numbers;
 
 /** The ink of the digit alone. */
 function digit(ink) {
   for (const lines of [spanning, frames, crossing]) ink = without(ink, lines);
   const { top, left, height, width } = boundsOf(ink, STROKE);
-  ink = inserted(ink, without(part(ink, top, left, height, width), crossing), top, left);
+  ink = inserted(ink, without(part(ink, top, left, height, width), fourSides), top, left);
   const found = components(above(ink, STROKE));
   const largestArea = Math.max(...found.list.map(({ area }) => area));
   return masked(ink, grown(maskOf(found, ({ area }) => area >= SPECK * largestArea), 1, 1));
@@ -17,7 +17,7 @@ function without(ink, lines) {
   const mask = above(ink, STROKE);
   const found = lines(components(mask), mask);
   if (!found.values.includes(1)) return ink;
-  const rest = masked(ink, grown(found, 2, 2), 0);
+  const rest = masked(ink, grown(found, 1, 1), 0);
   if (largest(rest.values) < FAINT) return ink;
   const most = fullInk(rest);
   const bright = mapped(rest, (value) => limited(value / most));
@@ -63,21 +63,75 @@ function isFrame(found, number, { top, left }, height, width) {
   return Math.min(...[north, south, west, east].map(covered)) >= SPAN;
 }
 
-/** Straight lines from edge to edge. */
+/** Straight lines from edge to edge; if they run in both directions, only those near the edges, as in a frame. */
 function crossing(found, mask) {
-  return either(straight(mask), transposed(straight(transposed(mask))));
+  let [across, down] = [straight(mask), straight(transposed(mask))];
+  if (across.length && down.length) [across, down] = [across, down].map((lines) => lines.filter((line) => margin(line) <= NEAR));
+  const none = { ...mask, values: new Uint8Array(mask.values.length) };
+  return [...across, ...down.map(transposed)].reduce(either, none);
 }
 
-/** The pixels of horizontal lines, tilted by a few degrees at most, from the left edge to the right one. */
+/** The lines of a frame, if there is one near each edge. */
+function fourSides(found, mask) {
+  const lines = crossing(found, mask);
+  const near = (grid) => {
+    const filled = rowSums(grid).map((sum) => sum / grid.width >= SPAN / 2);
+    const rows = Math.floor(NEAR * grid.height) + 1;
+    return filled.slice(0, rows).includes(true) && filled.slice(-rows).includes(true);
+  };
+  return near(lines) && near(transposed(lines)) ? lines : { ...lines, values: lines.values.map(() => 0) };
+}
+
+function rowSums({ height, width, values }) {
+  return Array.from({ length: height }, (_, row) => {
+    let sum = 0;
+    for (let at = row * width; at < (row + 1) * width; at++) sum += values[at];
+    return sum;
+  });
+}
+
+/** How far a horizontal line is from the nearer one of the upper and the lower edge, as a share of the height. */
+function margin(line) {
+  const rows = rowSums(line).flatMap((sum, row) => (sum ? [row] : []));
+  const position = rows.reduce((sum, row) => sum + row, 0) / rows.length / line.height;
+  return Math.min(position, 1 - position);
+}
+
+/** Horizontal lines, tilted by a few degrees at most, from the left edge to the right one. */
 function straight(mask) {
   const { height, width } = mask;
   const thick = grown(mask, Math.max(1, Math.floor(height / 128)), 0);
   const found = components(runs(thick, Math.max(5, Math.floor(width / 6))));
-  const lines = maskOf(found, ({ area, top, bottom, left, right }) => {
-    const across = left <= 0.03 * width && right >= 0.97 * width - 1;
-    return across && area <= 0.08 * height * width && bottom - top <= 0.2 * height;
+  return found.list.flatMap((one) => {
+    const across = one.left <= 0.03 * width && one.right >= 0.97 * width - 1;
+    const flat = one.area <= 0.12 * height * width && one.bottom - one.top <= 0.2 * height;
+    return across && flat ? [band(masked(mask, maskOf(found, (other) => other === one)))] : [];
   });
-  return masked(mask, lines);
+}
+
+/** The pixels of a line without strokes along it: those near the straight line through the pixels. */
+function band(line) {
+  const { height, width, values } = line;
+  const thickness = rowSums(transposed(line));
+  const usual = median(thickness.filter((count) => count > 0));
+  const columns = thickness.flatMap((count, column) => (count > 0 && count <= usual ? [column] : []));
+  const centres = columns.map((column) => {
+    let sum = 0;
+    for (let row = 0; row < height; row++) sum += row * values[row * width + column];
+    return sum / thickness[column];
+  });
+  const total = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
+  const [middle, level] = [total(columns) / columns.length, total(centres) / columns.length];
+  const spread = total(columns.map((column) => (column - middle) ** 2));
+  const slope = spread ? total(columns.map((column, k) => (column - middle) * (centres[k] - level))) / spread : 0;
+  const reach = median(columns.map((column) => thickness[column])) / 2 + 1;
+  const kept = values.slice();
+  for (let row = 0, at = 0; row < height; row++) {
+    for (let column = 0; column < width; column++, at++) {
+      if (Math.abs(row - level - slope * (column - middle)) > reach) kept[at] = 0;
+    }
+  }
+  return { ...line, values: kept };
 }
 
 /** The runs of at least `length` pixels along the rows. */

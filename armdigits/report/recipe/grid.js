@@ -64,6 +64,13 @@ function mapped(grid, change) {
   return { ...grid, values: changed(grid.values, change) };
 }
 
+/** A grid of what `combine` makes of each two values. */
+function combined(one, other, combine) {
+  const result = newGrid(one.height, one.width);
+  for (let at = 0; at < result.values.length; at++) result.values[at] = combine(one.values[at], other.values[at]);
+  return result;
+}
+
 const limited = (value) => Math.min(1, Math.max(0, value));
 
 function largest(values) {
@@ -98,7 +105,7 @@ function either(one, other) {
 }
 
 function transposed({ height, width, values }) {
-  const result = new Uint8Array(values.length);
+  const result = new values.constructor(values.length);
   for (let row = 0, at = 0; row < height; row++) {
     for (let column = 0; column < width; column++, at++) result[column * height + row] = values[at];
   }

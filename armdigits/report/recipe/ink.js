@@ -1,25 +1,37 @@
-// Tell ink from background.
+// Tell ink from background: grey levels become amounts of ink.
 
-const { BACKGROUND_BAND, FITTED, MIN_CONTRAST, MIN_SIGNAL } = settings.numbers;
+const { BACKGROUND_BAND, FITTED, MIN_CONTRAST, MIN_SIGNAL, SOLID, NARROW } = settings.numbers;
 
 /** A picture without a digit in it; the message is for people. */
 class Unreadable extends Error {}
 
 /** The amount of ink of each pixel; the ink may be darker or lighter than the background, and the light uneven. */
 function findInk(gray) {
-  const { height, width, values } = gray;
-  const contrast = largest(values) - smallest(values);
+  let ink = inkOnSurface(gray);
+  const side = Math.floor(Math.min(gray.height, gray.width) / SOLID);
+  if (!ink || eroded(above(ink, 0.5), side).values.includes(1)) ink = inkOnClosing(gray);
+  if (!ink) throw new Unreadable("blank: no digit stands out from the background");
+  return ink;
+}
+
+/** Ink on a smooth background; null if there is none. */
+function inkOnSurface(gray) {
+  const contrast = largest(gray.values) - smallest(gray.values);
   const surface = background(gray, median(borderOf(gray)), contrast);
-  let difference = newGrid(height, width).values;
-  for (let at = 0; at < values.length; at++) difference[at] = values[at] - surface[at];
-  const near = picked(changed(difference, Math.abs), (distance) => distance <= BACKGROUND_BAND * contrast);
+  const difference = combined(gray, surface, (value, level) => value - level);
+  const near = picked(changed(difference.values, Math.abs), (distance) => distance <= BACKGROUND_BAND * contrast);
   const noise = near.length ? 1.4826 * median(near) : 0; // robust against the grey rims of strokes
-  if (-smallest(difference) > largest(difference)) difference = changed(difference, (value) => -value);
-  const most = Math.max(0, largest(difference));
-  const full = most > 0 ? quantile(picked(difference, (value) => value > 0.5 * most), 0.9) : 0;
-  if (full < Math.max(MIN_CONTRAST, MIN_SIGNAL * noise)) throw new Unreadable("blank: no digit stands out from the background");
+  const dark = -smallest(difference.values) > largest(difference.values);
+  return scaled(dark ? mapped(difference, (value) => -value) : difference, noise);
+}
+
+/** Differences in grey levels as ink, less the noise; null if they are too small. */
+function scaled(difference, noise) {
+  const most = Math.max(0, largest(difference.values));
+  const full = most > 0 ? quantile(picked(difference.values, (value) => value > 0.5 * most), 0.9) : 0;
+  if (full < Math.max(MIN_CONTRAST, MIN_SIGNAL * noise)) return null;
   const floor = Math.min(3 * noise, 0.4 * full);
-  return { height, width, values: changed(difference, (value) => limited((Math.max(value, 0) - floor) / (full - floor))) };
+  return mapped(difference, (value) => limited((Math.max(value, 0) - floor) / (full - floor)));
 }
 
 /** The pixels of the four sides; those of the corners twice. */
@@ -49,9 +61,9 @@ function background({ height, width, values }, level, contrast) {
     if (used < seen / 5) break; // too few for a fit
     surface = solved(sums);
   }
-  const result = new Float64Array(values.length);
+  const result = newGrid(height, width);
   for (let row = 0, at = 0; row < height; row++) {
-    for (let column = 0; column < width; column++, at++) result[at] = heightOf(surface, across[column], down[row]);
+    for (let column = 0; column < width; column++, at++) result.values[at] = heightOf(surface, across[column], down[row]);
   }
   return result;
 }
@@ -94,4 +106,85 @@ function quantile(values, share) {
   const at = share * (sorted.length - 1);
   const [below, above] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
   return below + (above - below) * (at - Math.floor(at));
+}
+
+/** Ink on a background of any shape; null if there is none. */
+function inkOnClosing(gray) {
+  const [narrow, wide] = [NARROW, SOLID].map((parts) => Math.max(3, Math.floor(Math.min(gray.height, gray.width) / parts)));
+  let smooth = mean(gray);
+  if (distance(smooth, opened(smooth, narrow)) > distance(closed(smooth, narrow), smooth)) {
+    [gray, smooth] = [gray, smooth].map((grid) => mapped(grid, (value) => 255 - value));
+  }
+  // Light multiplies: ink in a shadow has the contrast of ink outside of it after a division.
+  const difference = combined(closed(smooth, wide), gray, (level, value) => (255 * (level - value)) / Math.max(level, 32));
+  const level = median(difference.values); // above 0: a closing follows the brighter pixels of the noise
+  const noise = 1.4826 * median(changed(difference.values, (value) => Math.abs(value - level)));
+  return scaled(mapped(difference, (value) => value - level), noise);
+}
+
+/** The sum of the squares of the differences. */
+function distance(one, other) {
+  return combined(one, other, (a, b) => (a - b) ** 2).values.reduce((sum, square) => sum + square, 0);
+}
+
+/** The mean of each pixel and its eight neighbours. */
+function mean(grid) {
+  const { height, width, values } = padded(grid, 1);
+  const result = newGrid(grid.height, grid.width);
+  for (let y = 0; y < 3; y++) {
+    for (let x = 0; x < 3; x++) {
+      for (let row = 0, at = 0; row < height - 2; row++) {
+        for (let column = 0; column < width - 2; column++, at++) result.values[at] += values[(row + y) * width + column + x];
+      }
+    }
+  }
+  return mapped(result, (sum) => sum / 9);
+}
+
+/** Dark parts in which no square of `side` pixels fits are filled. */
+function closed(grid, side) {
+  return negative(opened(negative(grid), side));
+}
+
+/** Bright parts in which no square of `side` pixels fits are removed; the picture goes on beyond its edges. */
+function opened(grid, side) {
+  return negative(eroded(negative(eroded(padded(grid, side - 1), side)), side));
+}
+
+function negative(grid) {
+  return mapped(grid, (value) => -value);
+}
+
+/** The smallest value in every square of `side` pixels: a smaller grid, or mask. */
+function eroded(grid, side) {
+  for (const _ of ["rows", "columns"]) {
+    for (let reach = 1, step; reach < side; reach += step) {
+      step = Math.min(reach, side - reach);
+      grid = smallerOfRows(grid, step);
+    }
+    grid = transposed(grid);
+  }
+  return grid;
+}
+
+/** Of each row and the one `step` below the smaller values. */
+function smallerOfRows({ height, width, values }, step) {
+  const rows = Math.max(0, height - step);
+  const result = new values.constructor(rows * width);
+  for (let at = 0, below = step * width; at < result.length; at++, below++) {
+    result[at] = values[at] < values[below] ? values[at] : values[below];
+  }
+  return { height: rows, width, values: result };
+}
+
+/** The grid with `margin` more pixels on each side, which repeat those at its edge. */
+function padded({ height, width, values }, margin) {
+  const result = newGrid(height + 2 * margin, width + 2 * margin);
+  for (let row = 0, at = 0; row < result.height; row++) {
+    const line = Math.min(height - 1, Math.max(0, row - margin)) * width;
+    for (let column = 0; column < result.width; column++, at++) {
+      result.values[at] = values[line + Math.min(width - 1, Math.max(0, column - margin))];
+    }
+  }
+  return result;
 }
