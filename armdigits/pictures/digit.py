@@ -26,6 +26,8 @@ DIGIT = 0.25  # smallest size of a digit beside lines, as a share of the picture
 SPAN = 0.8  # of a side: what a line covers at least
 NEAR = 0.25  # of a side: how close to the edges the lines of a frame are
 HUG = 0.12  # of a side: how close to the sides of its rectangle a frame stays
+TOUCH = 0.01  # of a side: how close to an edge a line ends that touches it
+CLEAR = 0.04  # of a side: how far from an edge a digit is whose stroke is taken for a line
 FAINT = 0.12  # ink of a digit beside darker lines, at least
 
 
@@ -35,17 +37,23 @@ def digit(ink: Ink) -> Ink:
     Args:
         ink: float64 [height, width], from 0 to 1.
     """
-    for lines in (_spanning, _frames, _crossing):
-        ink = _without(ink, lines)
+    ink = _without(_without(ink, _spanning, TOUCH), _frames, TOUCH)
+    ink = _without(ink, _crossing, CLEAR)
     rows, columns = _bounds(ink > STROKE)
-    ink[rows, columns] = _without(ink[rows, columns], _four_sides)
+    ink[rows, columns] = _without(ink[rows, columns], _four_sides, TOUCH)
     found = components(ink > STROKE)
     kept = found.mask(found.areas >= SPECK * found.areas.max())
     return np.where(_grown(kept, 1), ink, 0)
 
 
-def _without(ink: Ink, lines: Callable[[Components, Mask], Mask]) -> Ink:
-    """The ink without lines, if a digit remains; it is brightened, because lines may be darker than a digit."""
+def _without(ink: Ink, lines: Callable[[Components, Mask], Mask], clearance: float) -> Ink:
+    """The ink without lines, if a digit remains; it is brightened, because lines may be darker than a digit.
+
+    Args:
+        ink: float64 [height, width].
+        lines: finds them.
+        clearance: between the digit and the edges, as a share of a side.
+    """
     mask = ink > STROKE
     found = lines(components(mask), mask)
     if not found.any():
@@ -55,7 +63,7 @@ def _without(ink: Ink, lines: Callable[[Components, Mask], Mask]) -> Ink:
         return ink
     rest = np.clip(rest / full_ink(rest), 0, 1)
     left = components(rest > STROKE)
-    inside = ~_at_edge(left, mask.shape)
+    inside = ~_at_edge(left, mask.shape, clearance)
     if not (inside & _of_a_digits_size(left, mask.shape)).any():
         return ink
     return np.where(_grown(left.mask(inside), 1), rest, 0)
@@ -65,7 +73,7 @@ def _spanning(found: Components, mask: Mask) -> Mask:
     """Strokes that touch the edge and span a side."""
     height, width = mask.shape
     spans = (found.bottom - found.top >= SPAN * height) | (found.right - found.left >= SPAN * width)
-    return found.mask(spans & _at_edge(found, mask.shape))
+    return found.mask(spans & _at_edge(found, mask.shape, TOUCH))
 
 
 def _frames(found: Components, mask: Mask) -> Mask:
@@ -84,9 +92,9 @@ def _frames(found: Components, mask: Mask) -> Mask:
 
 
 def _crossing(found: Components, mask: Mask) -> Mask:
-    """Straight lines from edge to edge; if they run in both directions, only those near the edges, as in a frame."""
+    """Straight lines from edge to edge. Of two that cross, as in a 4, only those near the edges, as in a frame."""
     across, down = _straight(mask), [line.T for line in _straight(mask.T)]
-    if across and down:
+    if len(across) == len(down) == 1:
         across = [line for line in across if _margin(line) <= NEAR]
         down = [line for line in down if _margin(line.T) <= NEAR]
     return np.logical_or.reduce([np.zeros_like(mask), *across, *down])
@@ -118,7 +126,7 @@ def _straight(mask: Mask) -> list[Mask]:
     height, width = mask.shape
     thick = _grown_along(mask, max(1, height // 128), 0)
     found = components(_opened(thick, max(5, width // 6)))
-    across = (found.left <= 0.03 * width) & (found.right >= 0.97 * width - 1)
+    across = (found.left <= TOUCH * width) & (found.right >= (1 - TOUCH) * width - 1)
     flat = (found.areas <= 0.12 * height * width) & (found.bottom - found.top <= 0.2 * height)
     return [_band(mask & (found.labels == number)) for number in np.flatnonzero(across & flat)]
 
@@ -157,15 +165,11 @@ def _grown_along(mask: Mask, rows: int, columns: int) -> Mask:
     return np.logical_or.reduce([tall[:, x : x + width] for x in range(2 * columns + 1)])
 
 
-def _at_edge(found: Components, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which components touch the edge of the picture, or nearly so."""
-    height, width = shape
-    return (
-        (found.top <= 0.01 * height)
-        | (found.left <= 0.01 * width)
-        | (found.bottom >= 0.99 * height - 1)
-        | (found.right >= 0.99 * width - 1)
-    )
+def _at_edge(found: Components, shape: tuple[int, int], margin: float) -> NDArray[np.bool_]:
+    """Which components are within `margin`, a share of a side, of an edge."""
+    rows, columns = (margin * size for size in shape)
+    low = (found.top <= rows) | (found.left <= columns)
+    return low | (found.bottom >= shape[0] - 1 - rows) | (found.right >= shape[1] - 1 - columns)
 
 
 def _of_a_digits_size(found: Components, shape: tuple[int, int]) -> NDArray[np.bool_]:

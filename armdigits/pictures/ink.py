@@ -20,6 +20,7 @@ FITTED = 10_000  # pixels; the surface is fitted to about as many
 MIN_CONTRAST = 16.0  # between background and ink, in grey levels of 0 to 255
 MIN_SIGNAL = 6.0  # the same, in standard deviations of the background's noise
 SOLID = 4  # a square of a side of 1 / SOLID of the picture's shorter one is wider than a stroke
+THICK = 6  # the same for a thick stroke
 NARROW = 12  # a stroke is narrower than 1 / NARROW of it where the colour of the ink is in question
 
 
@@ -32,11 +33,20 @@ def ink(gray: Gray) -> Ink:
         BadInput: the picture shows nothing but background.
     """
     amount = _on_a_surface(gray)
-    if amount is None or _eroded(amount > 0.5, min(gray.shape) // SOLID).any():
+    if amount is None or _has_a_solid_part(amount > 0.5):
         amount = _on_a_closing(gray)
     if amount is None:
         raise BadInput("blank: no digit stands out from the background")
     return amount
+
+
+def _has_a_solid_part(mask: NDArray[np.bool_]) -> bool:
+    """Whether a square wider than a stroke fits in, or one as wide as a thick stroke at the edge of the picture."""
+    side = min(mask.shape)
+    if _eroded(mask, max(2, side // SOLID)).any():
+        return True
+    thick = _eroded(mask, max(2, side // THICK))
+    return bool(thick[[0, -1]].any() or thick[:, [0, -1]].any())
 
 
 def _on_a_surface(gray: Gray) -> Ink | None:
