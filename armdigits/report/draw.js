@@ -56,6 +56,7 @@ const pen = { x: SIDE / 2, y: SIDE / 2, down: false, shown: false, keys: new Set
 let stroke = null; // which is being drawn
 let network = null;
 let refused = ""; // why the browser does not run it
+let notice = ""; // about the last file
 let loops = []; // the times of the last calls
 let planned = 0;
 let speaking = 0;
@@ -64,7 +65,12 @@ const present = () => steps[steps.length - 1];
 
 function push(step) {
   steps.push(step);
+  renew();
+}
+
+function renew() {
   loops = [];
+  notice = "";
   plan();
 }
 
@@ -81,8 +87,7 @@ function extend(x, y) {
 function undo() {
   if (steps.length > 1) steps.pop();
   lift();
-  loops = [];
-  plan();
+  renew();
 }
 
 function clear() {
@@ -132,7 +137,7 @@ function show() {
   page.undo.disabled = steps.length === 1;
   page.clear.disabled = present() === EMPTY;
   page.hint.hidden = present() !== EMPTY;
-  page.problem.textContent = refused;
+  page.problem.textContent = refused || notice;
   let image = null;
   try {
     if (present() !== EMPTY) image = mnistImage(photo ? photo.gray : grayOfDrawing(strokes));
@@ -346,8 +351,9 @@ async function open(file) {
   lift();
   try {
     push({ strokes: [], photo: await readPhoto(file) });
-  } catch {
-    page.problem.textContent = `${file.name}: not a picture that this browser reads`;
+  } catch (problem) {
+    notice = `${file.name}: ${problem instanceof Unreadable ? problem.message : "not a picture that this browser reads"}`;
+    plan();
   }
 }
 

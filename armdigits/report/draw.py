@@ -6,6 +6,7 @@ armdigits/pictures does.
 
 import base64
 from pathlib import Path
+from types import ModuleType
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,9 +19,9 @@ from armdigits.report.charts import PALETTE
 DRAW = Path("report/draw.html")
 FOLDER = Path(__file__).parent
 CLASSES = list("0123456789")  # the name of each output
+RECIPE = {"decode": decode, "ink": ink, "digit": digit, "normalise": normalise}  # each has a twin in the folder recipe
 STYLES = ("page.css", "draw.css")
-RECIPE = (decode, ink, digit, normalise)  # each has a twin in the folder recipe
-SCRIPTS = ("recipe/grid.js", *(f"recipe/{module.__name__.split('.')[-1]}.js" for module in RECIPE), "draw.js")
+SCRIPTS = ("recipe/grid.js", *(f"recipe/{name}.js" for name in RECIPE), "draw.js")
 
 
 def render() -> str:
@@ -49,14 +50,17 @@ def render() -> str:
         weights=record["weights_sha256"],
         program=base64.b64encode(program).decode(),
         program_bytes=len(program),
-        settings={"classes": classes, "threshold": 0.9, "numbers": _numbers()},
+        settings={
+            "classes": classes,
+            "threshold": 0.9,
+            "numbers": {name: _numbers(module) for name, module in RECIPE.items()},
+        },
     )
 
 
-def _numbers() -> dict[str, float]:
-    """The numbers of the recipe by their names: its twin in JavaScript has none of its own."""
-    names = {name: value for module in RECIPE for name, value in vars(module).items() if name.isupper()}
-    return {name: value for name, value in names.items() if isinstance(value, int | float)}
+def _numbers(module: ModuleType) -> dict[str, float]:
+    """The numbers of a part of the recipe by their names: its twin in JavaScript takes them from here."""
+    return {name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, int | float)}
 
 
 def _package_files(names: tuple[str, ...]) -> Markup:

@@ -1,9 +1,9 @@
 // The grey levels of a picture file, or of a drawing.
 
-const { WORKING_SIDE, MAX_PIXELS } = settings.numbers;
+const { WORKING_SIDE, MAX_PIXELS } = settings.numbers.decode;
 
 /**
- * An image like MNIST's, of the grey levels of a picture.
+ * The digit in the grey levels of a picture as an image like MNIST's.
  * @throws {Unreadable} the picture shows nothing but background.
  */
 function mnistImage(gray) {
@@ -11,8 +11,8 @@ function mnistImage(gray) {
 }
 
 /**
- * The grey levels of a picture, 0 to 255, reduced to at most WORKING_SIDE pixels a side. What is transparent is put on white, or
- * on black when the picture is bright.
+ * The grey levels of a picture, 0 to 255, reduced to at most WORKING_SIDE pixels a side. What is transparent is put on
+ * white, or on black when the picture is bright.
  * @param {CanvasImageSource} source of the size height, width.
  */
 function grayOf(source, height, width) {
@@ -54,6 +54,7 @@ function drawnStrip(strip, source, top) {
 async function readPhoto(file) {
   const picture = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" });
   const { width, height } = picture;
+  if (width * height > MAX_PIXELS) throw new Unreadable(`${width} x ${height} pixels are too many; reduce its size`);
   const scale = Math.min(1, 1024 / Math.max(width, height));
   const shown = newCanvas(Math.ceil(width * scale), Math.ceil(height * scale));
   const context = shown.getContext("2d");

@@ -1,19 +1,23 @@
 // Find the digit in the ink: dirt, frames and ruled lines go.
 
-const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, FAINT } = settings.numbers;
+const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, FAINT } = settings.numbers.digit;
 
 /** The ink of the digit alone. */
 function digit(ink) {
-  for (const lines of [spanning, frames, crossing]) ink = without(ink, lines);
+  ink = without(without(ink, spanning, TOUCH), frames, TOUCH);
+  ink = without(ink, crossing, CLEAR);
   const { top, left, height, width } = boundsOf(ink, STROKE);
-  ink = inserted(ink, without(part(ink, top, left, height, width), fourSides), top, left);
+  ink = inserted(ink, without(part(ink, top, left, height, width), fourSides, TOUCH), top, left);
   const found = components(above(ink, STROKE));
   const largestArea = Math.max(...found.list.map(({ area }) => area));
   return masked(ink, grown(maskOf(found, ({ area }) => area >= SPECK * largestArea), 1, 1));
 }
 
-/** The ink without lines, if a digit remains; it is brightened, because lines may be darker than a digit. */
-function without(ink, lines) {
+/**
+ * The ink without lines, if a digit remains that keeps the clearance, a share of a side, to the edges; it is brightened,
+ * because lines may be darker than a digit.
+ */
+function without(ink, lines, clearance) {
   const mask = above(ink, STROKE);
   const found = lines(components(mask), mask);
   if (!found.values.includes(1)) return ink;
@@ -23,7 +27,7 @@ function without(ink, lines) {
   const bright = mapped(rest, (value) => limited(value / most));
   const left = components(above(bright, STROKE));
   const size = DIGIT * Math.min(mask.height, mask.width);
-  const inside = (one) => !atEdge(one, mask);
+  const inside = (one) => !atEdge(one, mask, clearance);
   const digits = left.list.filter((one) => inside(one) && Math.max(one.bottom - one.top, one.right - one.left) + 1 >= size);
   return digits.length ? masked(bright, grown(maskOf(left, inside), 1, 1)) : ink;
 }
@@ -31,7 +35,7 @@ function without(ink, lines) {
 /** Strokes that touch the edge and span a side. */
 function spanning(found, { height, width }) {
   const spans = ({ top, bottom, left, right }) => bottom - top >= SPAN * height || right - left >= SPAN * width;
-  return maskOf(found, (one) => spans(one) && atEdge(one, { height, width }));
+  return maskOf(found, (one) => spans(one) && atEdge(one, { height, width }, TOUCH));
 }
 
 /** Strokes that stay close to the sides of their own rectangle, all four of them. */
@@ -63,10 +67,10 @@ function isFrame(found, number, { top, left }, height, width) {
   return Math.min(...[north, south, west, east].map(covered)) >= SPAN;
 }
 
-/** Straight lines from edge to edge; if they run in both directions, only those near the edges, as in a frame. */
+/** Straight lines from edge to edge. Of two that cross, as in a 4, only those near the edges, as in a frame. */
 function crossing(found, mask) {
   let [across, down] = [straight(mask), straight(transposed(mask))];
-  if (across.length && down.length) [across, down] = [across, down].map((lines) => lines.filter((line) => margin(line) <= NEAR));
+  if (across.length === 1 && down.length === 1) [across, down] = [across, down].map((lines) => lines.filter((line) => margin(line) <= NEAR));
   const none = { ...mask, values: new Uint8Array(mask.values.length) };
   return [...across, ...down.map(transposed)].reduce(either, none);
 }
@@ -103,7 +107,7 @@ function straight(mask) {
   const thick = grown(mask, Math.max(1, Math.floor(height / 128)), 0);
   const found = components(runs(thick, Math.max(5, Math.floor(width / 6))));
   return found.list.flatMap((one) => {
-    const across = one.left <= 0.03 * width && one.right >= 0.97 * width - 1;
+    const across = one.left <= TOUCH * width && one.right >= (1 - TOUCH) * width - 1;
     const flat = one.area <= 0.12 * height * width && one.bottom - one.top <= 0.2 * height;
     return across && flat ? [band(masked(mask, maskOf(found, (other) => other === one)))] : [];
   });
@@ -147,9 +151,10 @@ function runs({ height, width, values }, length) {
   return { height, width, values: result };
 }
 
-/** Whether a component touches the edge of the picture, or nearly so. */
-function atEdge({ top, bottom, left, right }, { height, width }) {
-  return top <= 0.01 * height || left <= 0.01 * width || bottom >= 0.99 * height - 1 || right >= 0.99 * width - 1;
+/** Whether a component is within `margin`, a share of a side, of an edge. */
+function atEdge({ top, bottom, left, right }, { height, width }, margin) {
+  const [rows, columns] = [margin * height, margin * width];
+  return top <= rows || left <= columns || bottom >= height - 1 - rows || right >= width - 1 - columns;
 }
 
 /**

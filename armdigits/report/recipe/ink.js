@@ -1,6 +1,6 @@
 // Tell ink from background: grey levels become amounts of ink.
 
-const { BACKGROUND_BAND, FITTED, MIN_CONTRAST, MIN_SIGNAL, SOLID, NARROW } = settings.numbers;
+const { BACKGROUND_BAND, FITTED, MIN_CONTRAST, MIN_SIGNAL, SOLID, THICK: THICK_STROKE, NARROW } = settings.numbers.ink;
 
 /** A picture without a digit in it; the message is for people. */
 class Unreadable extends Error {}
@@ -8,10 +8,16 @@ class Unreadable extends Error {}
 /** The amount of ink of each pixel; the ink may be darker or lighter than the background, and the light uneven. */
 function findInk(gray) {
   let ink = inkOnSurface(gray);
-  const side = Math.floor(Math.min(gray.height, gray.width) / SOLID);
-  if (!ink || eroded(above(ink, 0.5), side).values.includes(1)) ink = inkOnClosing(gray);
+  if (!ink || hasSolidPart(above(ink, 0.5))) ink = inkOnClosing(gray);
   if (!ink) throw new Unreadable("blank: no digit stands out from the background");
   return ink;
+}
+
+/** Whether a square wider than a stroke fits in, or one as wide as a thick stroke at the edge of the picture. */
+function hasSolidPart(mask) {
+  const [solid, thick] = [SOLID, THICK_STROKE].map((parts) => Math.max(2, Math.floor(Math.min(mask.height, mask.width) / parts)));
+  if (eroded(mask, solid).values.includes(1)) return true;
+  return borderOf(eroded(mask, thick)).includes(1);
 }
 
 /** Ink on a smooth background; null if there is none. */

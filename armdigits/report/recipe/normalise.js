@@ -1,6 +1,6 @@
 // Ink becomes an image like MNIST's.
 
-const { BOX, FIELD, FINE, THIN, THICK, EDGE, SMALL } = settings.numbers;
+const { BOX, FIELD, FINE, THIN, THICK, EDGE, SMALL } = settings.numbers.normalise;
 
 /** The digit as an image like MNIST's: Uint8Array of 28 rows of 28, 0 is background and 255 ink. */
 function normalise(ink) {
