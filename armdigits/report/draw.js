@@ -177,7 +177,8 @@ function showSheet(strokes, photo) {
 function showImage(image) {
   const context = page.seen.getContext("2d");
   const shown = context.createImageData(FIELD, FIELD);
-  for (let k = 0; k < FIELD * FIELD; k++) shown.data.set(image ? [image[k], image[k], image[k], 255] : [0, 0, 0, 255], 4 * k);
+  for (let k = 0; k < FIELD * FIELD; k++)
+    shown.data.set(image ? [image[k], image[k], image[k], 255] : [0, 0, 0, 255], 4 * k);
   context.putImageData(shown, 0, 0);
 }
 
@@ -188,7 +189,10 @@ function showAnswer(image) {
     page.answer.className = "big";
     page.share.textContent = "";
     page.unsure.hidden = true;
-    showBars(settings.classes.map(() => 0), -1);
+    showBars(
+      settings.classes.map(() => 0),
+      -1,
+    );
     return;
   }
   const { probabilities, label, unsure } = answerTo(image);
@@ -231,7 +235,8 @@ function makeBars() {
   const rows = classes.length > MOST_BARS ? 10 : classes.length;
   for (let row = 0; row < rows; row++) {
     const bar = document.createElement("li");
-    bar.innerHTML = '<span class="name"></span><span class="track" aria-hidden="true"><i></i></span><span class="value"></span>';
+    bar.innerHTML =
+      '<span class="name"></span><span class="track" aria-hidden="true"><i></i></span><span class="value"></span>';
     page.bars.append(bar);
   }
   const longest = Math.max(...classes.map((name) => name.length));
@@ -352,7 +357,8 @@ async function open(file) {
   try {
     push({ strokes: [], photo: await readPhoto(file) });
   } catch (problem) {
-    notice = `${file.name}: ${problem instanceof Unreadable ? problem.message : "not a picture that this browser reads"}`;
+    const reason = problem instanceof Unreadable ? problem.message : "not a picture that this browser reads";
+    notice = `${file.name}: ${reason}`;
     plan();
   }
 }

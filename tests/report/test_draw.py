@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,6 +239,16 @@ def test_a_picture_file_is_read_as_predict_reads_it(page: Page, way: str, tmp_pa
 
 
 @needs_browser
+@pytest.mark.parametrize("kind", ["bright", "small", "boxed", "crossed", "ruled", "shadow", "transparent", "empty box"])
+def test_pictures_of_every_kind_are_prepared_as_predict_prepares_them(page: Page, kind: str) -> None:
+    content = picture(kind)
+    page.give("drop", content, "picture.png")
+    page.wait("return present().photo !== null")
+    page.settle()
+    assert np.abs(page.seen() - mnist_image(content)).max() <= 1  # of 255
+
+
+@needs_browser
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -246,7 +257,7 @@ def test_a_picture_file_is_read_as_predict_reads_it(page: Page, way: str, tmp_pa
     ],
 )
 def test_a_file_without_a_digit_gets_one_line(page: Page, content: bytes | None, problem: str) -> None:
-    page.give("drop", content or encoded(np.full((60, 60), 200, np.uint8)), "notes.png")
+    page.give("drop", content or encoded(np.full((60, 60), 200)), "notes.png")
     page.wait("return page.problem.textContent !== ''")
     assert page.text("problem") == problem
     assert page.text("answer") == ""
@@ -331,16 +342,43 @@ def test_mnists_test_images_give_the_programs_logits_and_every_drawn_digit_is_re
 
 
 def photo() -> bytes:
-    """A picture file: a seven, drawn thinly on paper under uneven light, with noise, larger than what is read of it."""
+    """A picture file: a thin seven on paper under uneven light, with noise, larger than what is read of it."""
     drawn = Image.new("L", (600, 800))
     ImageDraw.Draw(drawn).line([(180, 240), (390, 240), (300, 440), (252, 640)], fill=255, width=20, joint="curve")
     ink = np.asarray(drawn.filter(ImageFilter.GaussianBlur(3)), np.float64) / 255
     y, x = np.mgrid[0:1:800j, 0:1:600j]
     noise = np.random.default_rng(0).normal(0, 3, ink.shape)
-    return encoded(np.clip((190 + 40 * x - 30 * y * x) * (1 - ink) + 40 * ink + noise, 0, 255).astype(np.uint8))
+    return encoded((190 + 40 * x - 30 * y * x) * (1 - ink) + 40 * ink + noise)
 
 
-def encoded(values: NDArray[np.uint8]) -> bytes:
+def picture(kind: str) -> bytes:
+    """A picture file: a seven with what `kind` says."""
+    drawn = Image.new("L", (160, 200), 235)
+    pen = ImageDraw.Draw(drawn)
+    if kind != "empty box":
+        pen.line([(45, 50), (105, 50), (80, 100), (65, 150)], fill=40, width=9, joint="curve")
+    if "box" in kind:
+        pen.rectangle((12, 10, 147, 188), outline=90, width=3)
+    if kind == "crossed":  # the box touches the digit
+        pen.rectangle((20, 20, 107, 180), outline=90, width=3)
+    if kind == "ruled":
+        for height in (30, 90, 155):
+            pen.line([(0, height), (160, height + 4)], fill=120, width=2)
+    if kind == "small":
+        drawn = drawn.resize((22, 28), Image.Resampling.BOX)
+    values = np.asarray(drawn, np.float64)
+    if kind == "shadow":
+        values = values * np.where(np.arange(160) < 75, 0.4, 1)
+    if kind == "bright":
+        values = 255 - values
+    if kind == "transparent":
+        ink = np.where(values < 100, 255, 0)
+        values = np.stack([np.full_like(ink, level) for level in (20, 60, 140)] + [ink], axis=-1)
+    return encoded(values)
+
+
+def encoded(values: NDArray[Any]) -> bytes:
+    """A picture file with these levels, limited to 0 to 255."""
     buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, "png")
+    Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).save(buffer, "png")
     return buffer.getvalue()

@@ -20,12 +20,17 @@ function grayOf(source, height, width) {
   const [rows, columns] = [Math.ceil(height / factor), Math.ceil(width / factor)];
   const [gray, opacity] = [newGrid(rows, columns), newGrid(rows, columns)];
   // In strips: phones refuse a canvas of the size of their own photos.
-  const strip = newCanvas(width, factor * Math.max(1, Math.floor(64 / factor))).getContext("2d", { willReadFrequently: true });
+  const strip = newCanvas(width, factor * Math.max(1, Math.floor(64 / factor))).getContext("2d", {
+    willReadFrequently: true,
+  });
   for (let top = 0; top < height; top += strip.canvas.height) {
     const { data } = drawnStrip(strip, source, top);
     for (let row = top; row < Math.min(height, top + strip.canvas.height); row++) {
       for (let column = 0; column < width; column++) {
-        const [from, to] = [4 * ((row - top) * width + column), Math.floor(row / factor) * columns + Math.floor(column / factor)];
+        const [from, to] = [
+          4 * ((row - top) * width + column),
+          Math.floor(row / factor) * columns + Math.floor(column / factor),
+        ];
         const level = (19595 * data[from] + 38470 * data[from + 1] + 7471 * data[from + 2] + 32768) >> 16; // ITU-R 601
         gray.values[to] += (level * data[from + 3]) / 255;
         opacity.values[to] += data[from + 3] / 255;
@@ -52,7 +57,11 @@ function drawnStrip(strip, source, top) {
 
 /** A picture file: its grey levels, and a canvas to show. */
 async function readPhoto(file) {
-  const picture = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  const picture = await createImageBitmap(file, {
+    imageOrientation: "from-image",
+    colorSpaceConversion: "none",
+    premultiplyAlpha: "none",
+  });
   const { width, height } = picture;
   if (width * height > MAX_PIXELS) throw new Unreadable(`${width} x ${height} pixels are too many; reduce its size`);
   const scale = Math.min(1, 1024 / Math.max(width, height));

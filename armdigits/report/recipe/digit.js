@@ -10,12 +10,19 @@ function digit(ink) {
   ink = inserted(ink, without(part(ink, top, left, height, width), fourSides, TOUCH), top, left);
   const found = components(above(ink, STROKE));
   const largestArea = Math.max(...found.list.map(({ area }) => area));
-  return masked(ink, grown(maskOf(found, ({ area }) => area >= SPECK * largestArea), 1, 1));
+  return masked(
+    ink,
+    grown(
+      maskOf(found, ({ area }) => area >= SPECK * largestArea),
+      1,
+      1,
+    ),
+  );
 }
 
 /**
- * The ink without lines, if a digit remains that keeps the clearance, a share of a side, to the edges; it is brightened,
- * because lines may be darker than a digit.
+ * The ink without lines, if a digit remains that keeps the clearance, a share of a side, to the edges; it is
+ * brightened, because lines may be darker than a digit.
  */
 function without(ink, lines, clearance) {
   const mask = above(ink, STROKE);
@@ -28,7 +35,9 @@ function without(ink, lines, clearance) {
   const left = components(above(bright, STROKE));
   const size = DIGIT * Math.min(mask.height, mask.width);
   const inside = (one) => !atEdge(one, mask, clearance);
-  const digits = left.list.filter((one) => inside(one) && Math.max(one.bottom - one.top, one.right - one.left) + 1 >= size);
+  const digits = left.list.filter(
+    (one) => inside(one) && Math.max(one.bottom - one.top, one.right - one.left) + 1 >= size,
+  );
   return digits.length ? masked(bright, grown(maskOf(left, inside), 1, 1)) : ink;
 }
 
@@ -70,7 +79,8 @@ function isFrame(found, number, { top, left }, height, width) {
 /** Straight lines from edge to edge. Of two that cross, as in a 4, only those near the edges, as in a frame. */
 function crossing(found, mask) {
   let [across, down] = [straight(mask), straight(transposed(mask))];
-  if (across.length === 1 && down.length === 1) [across, down] = [across, down].map((lines) => lines.filter((line) => margin(line) <= NEAR));
+  if (across.length === 1 && down.length === 1)
+    [across, down] = [across, down].map((lines) => lines.filter((line) => margin(line) <= NEAR));
   const none = { ...mask, values: new Uint8Array(mask.values.length) };
   return [...across, ...down.map(transposed)].reduce(either, none);
 }
@@ -109,7 +119,16 @@ function straight(mask) {
   return found.list.flatMap((one) => {
     const across = one.left <= TOUCH * width && one.right >= (1 - TOUCH) * width - 1;
     const flat = one.area <= 0.12 * height * width && one.bottom - one.top <= 0.2 * height;
-    return across && flat ? [band(masked(mask, maskOf(found, (other) => other === one)))] : [];
+    return across && flat
+      ? [
+          band(
+            masked(
+              mask,
+              maskOf(found, (other) => other === one),
+            ),
+          ),
+        ]
+      : [];
   });
 }
 
@@ -158,8 +177,8 @@ function atEdge({ top, bottom, left, right }, { height, width }, margin) {
 }
 
 /**
- * The components of a mask; pixels that touch at a corner are connected. The list has {area, top, bottom, left, right} of
- * each, and labels the place in the list for each pixel, or -1.
+ * The components of a mask; pixels that touch at a corner are connected. The list has {area, top, bottom, left, right}
+ * of each, and labels the place in the list for each pixel, or -1.
  */
 function components({ height, width, values }) {
   const labels = new Int32Array(height * width).fill(-1);

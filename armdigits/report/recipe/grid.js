@@ -1,9 +1,9 @@
-// Grids, {height, width, values}: grey levels from 0 to 255 or ink from 0 to 1, row by row, in float64; or a mask, whose
-// values are 0 and 1.
+// Grids, {height, width, values}: grey levels from 0 to 255 or ink from 0 to 1, row by row, in float64; or a mask, with
+// the values 0 and 1.
 //
 // The files of this folder prepare a picture as the Python files of armdigits/pictures do, which describe the steps.
 // Each has the name of its twin, and takes the twin's numbers, in capital letters, from the page's settings. The result
-// is the same image; tests/report/test_draw.py compares them.
+// is the same image: tests/report/test_draw.py compares them.
 
 function newGrid(height, width) {
   return { height, width, values: new Float64Array(height * width) };

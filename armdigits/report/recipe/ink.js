@@ -15,7 +15,9 @@ function findInk(gray) {
 
 /** Whether a square wider than a stroke fits in, or one as wide as a thick stroke at the edge of the picture. */
 function hasSolidPart(mask) {
-  const [solid, thick] = [SOLID, THICK_STROKE].map((parts) => Math.max(2, Math.floor(Math.min(mask.height, mask.width) / parts)));
+  const [solid, thick] = [SOLID, THICK_STROKE].map((parts) =>
+    Math.max(2, Math.floor(Math.min(mask.height, mask.width) / parts)),
+  );
   if (eroded(mask, solid).values.includes(1)) return true;
   return borderOf(eroded(mask, thick)).includes(1);
 }
@@ -34,7 +36,13 @@ function inkOnSurface(gray) {
 /** Differences in grey levels as ink, less the noise; null if they are too small. */
 function scaled(difference, noise) {
   const most = Math.max(0, largest(difference.values));
-  const full = most > 0 ? quantile(picked(difference.values, (value) => value > 0.5 * most), 0.9) : 0;
+  const full =
+    most > 0
+      ? quantile(
+          picked(difference.values, (value) => value > 0.5 * most),
+          0.9,
+        )
+      : 0;
   if (full < Math.max(MIN_CONTRAST, MIN_SIGNAL * noise)) return null;
   const floor = Math.min(3 * noise, 0.4 * full);
   return mapped(difference, (value) => limited((Math.max(value, 0) - floor) / (full - floor)));
@@ -51,7 +59,10 @@ function background({ height, width, values }, level, contrast) {
   const step = Math.max(1, Math.floor(Math.sqrt(values.length / FITTED)));
   const [across, down] = [positions(width), positions(height)];
   const near = (surface, row, column) => {
-    return Math.abs(values[row * width + column] - heightOf(surface, across[column], down[row])) <= BACKGROUND_BAND * contrast;
+    return (
+      Math.abs(values[row * width + column] - heightOf(surface, across[column], down[row])) <=
+      BACKGROUND_BAND * contrast
+    );
   };
   let surface = Float64Array.of(level, 0, 0, 0, 0, 0);
   for (let fit = 0; fit < 5; fit++) {
@@ -69,7 +80,8 @@ function background({ height, width, values }, level, contrast) {
   }
   const result = newGrid(height, width);
   for (let row = 0, at = 0; row < height; row++) {
-    for (let column = 0; column < width; column++, at++) result.values[at] = heightOf(surface, across[column], down[row]);
+    for (let column = 0; column < width; column++, at++)
+      result.values[at] = heightOf(surface, across[column], down[row]);
   }
   return result;
 }
@@ -116,16 +128,25 @@ function quantile(values, share) {
 
 /** Ink on a background of any shape; null if there is none. */
 function inkOnClosing(gray) {
-  const [narrow, wide] = [NARROW, SOLID].map((parts) => Math.max(3, Math.floor(Math.min(gray.height, gray.width) / parts)));
+  const [narrow, wide] = [NARROW, SOLID].map((parts) =>
+    Math.max(3, Math.floor(Math.min(gray.height, gray.width) / parts)),
+  );
   let smooth = mean(gray);
   if (distance(smooth, opened(smooth, narrow)) > distance(closed(smooth, narrow), smooth)) {
     [gray, smooth] = [gray, smooth].map((grid) => mapped(grid, (value) => 255 - value));
   }
   // Light multiplies: ink in a shadow has the contrast of ink outside of it after a division.
-  const difference = combined(closed(smooth, wide), gray, (level, value) => (255 * (level - value)) / Math.max(level, 32));
+  const difference = combined(
+    closed(smooth, wide),
+    gray,
+    (level, value) => (255 * (level - value)) / Math.max(level, 32),
+  );
   const level = median(difference.values); // above 0: a closing follows the brighter pixels of the noise
   const noise = 1.4826 * median(changed(difference.values, (value) => Math.abs(value - level)));
-  return scaled(mapped(difference, (value) => value - level), noise);
+  return scaled(
+    mapped(difference, (value) => value - level),
+    noise,
+  );
 }
 
 /** The sum of the squares of the differences. */
@@ -140,7 +161,8 @@ function mean(grid) {
   for (let y = 0; y < 3; y++) {
     for (let x = 0; x < 3; x++) {
       for (let row = 0, at = 0; row < height - 2; row++) {
-        for (let column = 0; column < width - 2; column++, at++) result.values[at] += values[(row + y) * width + column + x];
+        for (let column = 0; column < width - 2; column++, at++)
+          result.values[at] += values[(row + y) * width + column + x];
       }
     }
   }

@@ -28,13 +28,16 @@ function cropped(ink, edge) {
 /** Scale a grid so that its longer side has `longer` pixels. */
 function resample(grid, longer) {
   const most = Math.max(grid.height, grid.width);
-  const [rows, columns] = [grid.height, grid.width].map((size) => Math.max(1, Math.floor((size * longer) / most + 0.5)));
+  const [rows, columns] = [grid.height, grid.width].map((size) =>
+    Math.max(1, Math.floor((size * longer) / most + 0.5)),
+  );
   const [down, across] = [weights(grid.height, rows), weights(grid.width, columns)];
   const half = newGrid(rows, grid.width);
   down.forEach(({ start, values }, row) => {
     values.forEach((weight, k) => {
       const line = (start + k) * grid.width;
-      for (let column = 0; column < grid.width; column++) half.values[row * grid.width + column] += weight * grid.values[line + column];
+      for (let column = 0; column < grid.width; column++)
+        half.values[row * grid.width + column] += weight * grid.values[line + column];
     });
   });
   const result = newGrid(rows, columns);
@@ -48,7 +51,7 @@ function resample(grid, longer) {
   return result;
 }
 
-/** For each of `target` pixels the weights of the pixels from `start` on, out of `size`; all others have the weight 0. */
+/** For each of `target` pixels the weights of the pixels from `start` on, out of `size`; the others weigh 0. */
 function weights(size, target) {
   const step = size / target;
   const reach = 2 * Math.max(step, 1);
@@ -56,7 +59,9 @@ function weights(size, target) {
     const centre = (position + 0.5) * step;
     const start = Math.max(0, Math.floor(centre - reach));
     const count = Math.min(size, Math.ceil(centre + reach)) - start;
-    const values = Array.from({ length: count }, (_, k) => cubic(Math.abs(start + k + 0.5 - centre) / Math.max(step, 1)));
+    const values = Array.from({ length: count }, (_, k) =>
+      cubic(Math.abs(start + k + 0.5 - centre) / Math.max(step, 1)),
+    );
     const sum = values.reduce((total, value) => total + value, 0);
     return { start, values: values.map((value) => value / sum) };
   });
@@ -106,7 +111,7 @@ function thicken(ink, radius) {
   return result;
 }
 
-/** Each pixel becomes the largest one of its row at a distance of at most `half`; rows grow by `reach` on either side. */
+/** Each pixel becomes the largest one of its row at a distance of at most `half`; rows grow by `reach` at both ends. */
 function widest({ height, width, values }, half, reach) {
   const line = width + 2 * reach;
   const result = new Float64Array(height * line);
