@@ -358,9 +358,9 @@ def picture(kind: str) -> bytes:
     if kind != "empty box":
         pen.line([(45, 50), (105, 50), (80, 100), (65, 150)], fill=40, width=9, joint="curve")
     if "box" in kind:
-        pen.rectangle((12, 10, 147, 188), outline=90, width=3)
+        pen.polygon([(12, 10), (150, 14), (145, 188), (9, 183)], outline=90, width=3)
     if kind == "crossed":  # the box touches the digit
-        pen.rectangle((20, 20, 107, 180), outline=90, width=3)
+        pen.rectangle((20, 20, 112, 180), outline=90, width=3)
     if kind == "ruled":
         for height in (30, 90, 155):
             pen.line([(0, height), (160, height + 4)], fill=120, width=2)
