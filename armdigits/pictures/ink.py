@@ -18,6 +18,7 @@ from armdigits.pictures.normalise import Ink
 BACKGROUND_BAND = 0.15  # largest difference between two background pixels, as a share of the picture's contrast
 FITTED = 10_000  # pixels; the surface is fitted to about as many
 MIN_CONTRAST = 16.0  # between background and ink, in grey levels of 0 to 255
+FAINTEST = 0.04  # ink; below, it is an artefact of a lossy format
 MIN_SIGNAL = 6.0  # the same, in standard deviations of the background's noise
 SOLID = 4  # a square of a side of 1 / SOLID of the picture's shorter one is wider than a stroke
 THICK = 6  # the same for a thick stroke
@@ -65,15 +66,15 @@ def _scaled(difference: NDArray[np.float64], noise: float) -> Ink | None:
     full = float(np.percentile(amount[amount > 0.5 * amount.max()], 90)) if amount.any() else 0.0
     if full < max(MIN_CONTRAST, MIN_SIGNAL * noise):
         return None
-    floor = min(3 * noise, 0.4 * full)
+    floor = min(max(3 * noise, FAINTEST * full), 0.4 * full)
     return np.clip((amount - floor) / (full - floor), 0, 1)
 
 
 def _background(gray: Gray, level: float, contrast: float) -> NDArray[np.float64]:
     """The brightness of the background at each pixel [height, width].
 
-    A quadratic surface is fitted to the background's pixels, five times: at first they are those near `level`, then
-    those near the surface of the last fit.
+    A quadratic surface is fitted to the background's pixels, seven times: at first they are those near `level`, then
+    those near the surface of the last fit; in the end those within its noise, without the grey rims of strokes.
     """
     height, width = gray.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -82,8 +83,11 @@ def _background(gray: Gray, level: float, contrast: float) -> NDArray[np.float64
     some, values = terms[::step, ::step].reshape(-1, 6), gray[::step, ::step].ravel()
     surface: NDArray[np.float64] = np.full(values.shape, level)
     coefficients = np.array([level, 0, 0, 0, 0, 0])
-    for _ in range(5):
-        near = np.abs(values - surface) <= BACKGROUND_BAND * contrast
+    for turn in range(7):
+        distance = np.abs(values - surface)
+        near = distance <= BACKGROUND_BAND * contrast
+        if turn >= 5:
+            near &= distance <= max(1.0, 4.5 * float(np.median(distance[near])))  # three standard deviations
         if near.sum() < values.size / 5:
             break  # too few for a fit
         coefficients = np.linalg.lstsq(some[near], values[near], rcond=None)[0]
