@@ -1,6 +1,6 @@
 // Tell ink from background: grey levels become amounts of ink.
 
-const { BACKGROUND_BAND, FITTED, MIN_CONTRAST, MIN_SIGNAL, SOLID, THICK: THICK_STROKE, NARROW } = settings.numbers.ink;
+const { BACKGROUND_BAND, FITTED, MIN_CONTRAST, FAINTEST, MIN_SIGNAL, SOLID, THICK: THICK_STROKE, NARROW } = settings.numbers.ink;
 
 /** A picture without a digit in it; the message is for people. */
 class Unreadable extends Error {}
@@ -44,7 +44,7 @@ function scaled(difference, noise) {
         )
       : 0;
   if (full < Math.max(MIN_CONTRAST, MIN_SIGNAL * noise)) return null;
-  const floor = Math.min(3 * noise, 0.4 * full);
+  const floor = Math.min(Math.max(3 * noise, FAINTEST * full), 0.4 * full);
   return mapped(difference, (value) => limited((Math.max(value, 0) - floor) / (full - floor)));
 }
 
@@ -54,28 +54,33 @@ function borderOf({ height, width, values }) {
   return [...values.subarray(0, width), ...values.subarray(values.length - width), ...sides.flat()];
 }
 
-/** The brightness of the background at each pixel: a quadratic surface, fitted five times to the pixels near it. */
+/**
+ * The brightness of the background at each pixel: a quadratic surface, fitted seven times to the pixels near it, in the
+ * end to those within its noise.
+ */
 function background({ height, width, values }, level, contrast) {
   const step = Math.max(1, Math.floor(Math.sqrt(values.length / FITTED)));
   const [across, down] = [positions(width), positions(height)];
-  const near = (surface, row, column) => {
-    return (
-      Math.abs(values[row * width + column] - heightOf(surface, across[column], down[row])) <=
-      BACKGROUND_BAND * contrast
-    );
-  };
   let surface = Float64Array.of(level, 0, 0, 0, 0, 0);
-  for (let fit = 0; fit < 5; fit++) {
-    const sums = Array.from({ length: 6 }, () => new Float64Array(7));
-    let [seen, used] = [0, 0];
+  const eachPoint = (use) => {
     for (let row = 0; row < height; row += step) {
-      for (let column = 0; column < width; column += step, seen++) {
-        if (!near(surface, row, column)) continue;
-        addPoint(sums, across[column], down[row], values[row * width + column]);
-        used++;
+      for (let column = 0; column < width; column += step) {
+        const value = values[row * width + column];
+        use(across[column], down[row], value, Math.abs(value - heightOf(surface, across[column], down[row])));
       }
     }
-    if (used < seen / 5) break; // too few for a fit
+  };
+  const points = Math.ceil(height / step) * Math.ceil(width / step);
+  for (let turn = 0; turn < 7; turn++) {
+    let limit = BACKGROUND_BAND * contrast;
+    if (turn >= 5) {
+      const distances = [];
+      eachPoint((x, y, value, distance) => distance <= limit && distances.push(distance));
+      limit = Math.min(limit, Math.max(1, 4.5 * median(distances))); // three standard deviations
+    }
+    const sums = Array.from({ length: 6 }, () => new Float64Array(7));
+    eachPoint((x, y, value, distance) => distance <= limit && addPoint(sums, x, y, value));
+    if (sums[0][0] < points / 5) break; // too few for a fit; the first sum counts them
     surface = solved(sums);
   }
   const result = newGrid(height, width);
