@@ -18,7 +18,7 @@ from armdigits.core.files import write_bytes, write_csv, write_json
 from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import CLASSES, Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
-from armdigits.models.scoring import confident_mistakes, logits_of
+from armdigits.models.scoring import calibration_error, confident_mistakes, logits_of
 from armdigits.report.figures import digits_grid
 
 Details = dict[str, float | dict[str, dict[str, float]]]
@@ -29,7 +29,8 @@ def evaluate(logits: Tensor, targets: Tensor) -> tuple[dict[str, float], Details
 
     Returns:
         The metrics (`accuracy` and `macro_f1` from 0 to 1, `loss` is the cross-entropy in nats), and the details:
-        precision and recall, averaged over the classes, and precision, recall and F1 of each class.
+        the expected calibration error, precision and recall, averaged over the classes, and precision, recall and F1
+        of each class.
     """
     classes = range(CLASSES)
     predicted = logits.argmax(1)
@@ -41,6 +42,7 @@ def evaluate(logits: Tensor, targets: Tensor) -> tuple[dict[str, float], Details
         "macro_f1": sum(f1) / CLASSES,
     }
     details: Details = {
+        "calibration_error": calibration_error(logits, targets),
         "macro_precision": sum(precision) / CLASSES,
         "macro_recall": sum(recall) / CLASSES,
         "classes": {

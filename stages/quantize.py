@@ -21,7 +21,7 @@ from armdigits.core.files import write_bytes, write_csv, write_json
 from armdigits.core.parameters import Parameters, Quantize
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
-from armdigits.models.scoring import accuracy, activations_of
+from armdigits.models.scoring import accuracy, activations_of, calibration_error
 from armdigits.program import proofs, reference
 from armdigits.program.build import empty, export, lower, quantize
 from armdigits.program.compare import Disagreement, disagreements, mcnemar, sqnr_db
@@ -43,12 +43,19 @@ def scores(logits: dict[str, Tensor], sizes: dict[str, int], test: Split) -> tup
     """Compare the programs by their logits float32 [N, 10] for the test images.
 
     Returns:
-        The accuracy and size in bytes of each program, `accuracy_drop` and `agreement`, the share of images with equal
+        The accuracy, calibration error and size in bytes of each program, `accuracy_drop` and `agreement`, the share of images with equal
         predictions; and the images with different ones.
     """
     targets = test.targets()
     found = disagreements(logits["fp32"], logits["int8"], targets)
-    figures = {name: {"accuracy": accuracy(logits[name], targets), "bytes": sizes[name]} for name in PROGRAMS}
+    figures = {
+        name: {
+            "accuracy": accuracy(logits[name], targets),
+            "calibration_error": round(calibration_error(logits[name], targets), 6),
+            "bytes": sizes[name],
+        }
+        for name in PROGRAMS
+    }
     drop = figures["fp32"]["accuracy"] - figures["int8"]["accuracy"]
     return {**figures, "accuracy_drop": round(drop, 6), "agreement": round(1 - len(found) / len(test), 6)}, found
 

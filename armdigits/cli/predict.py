@@ -1,12 +1,14 @@
 """Read the digits in pictures: the label, and the three most likely digits with their probabilities.
 
-Pictures can have any size and any format that Pillow reads, with one digit each, dark on light or light on dark. If a
-picture cannot be read, a line gives the reason, the others are still read, and the exit code is 2. Run it from the
-project folder, after `make repro` or `dvc pull`.
+Pictures can have any size and any format that Pillow reads, or HEIC, with one digit each, dark on light or light on
+dark. An answer that may well be wrong is marked: `7?  unsure`. If a picture cannot be read, or shows several digits, a
+line gives the reason, the others are still read, and the exit code is 2. Run it from the project folder, after `make
+repro` or `dvc pull`. docs/pictures.md says what is done to a picture.
 
 examples:
   armdigits predict photo.jpg scan.png           photo.jpg: 7  (7 99.2 %, 2 0.5 %, 3 0.1 %)
   armdigits predict --json *.png                 one JSON object per line, with all ten probabilities
+  armdigits predict --show photo.jpg             writes seen.png: the picture beside what the program saw
   cat photo.jpg | armdigits predict -            a picture from standard input
   armdigits predict --program fp32 photo.jpg     the fp32 program instead of the int8 one
   armdigits predict --program c photo.jpg        the int8 program in C: the same answer, without loading PyTorch
@@ -17,32 +19,58 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
+from armdigits.core.files import write_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Program = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 PROGRAMS = {"int8": paths.INT8_PROGRAM, "fp32": paths.FP32_PROGRAM, "c": paths.C_SOURCE}
+SEEN = Path("seen.png")
 MAX_BYTES = 200_000_000  # of a picture file
-Reader = Callable[[bytes], list[float]]  # the bytes of a picture file -> the probability of each digit
+
+
+class Reading(NamedTuple):
+    """What a program reads in a picture: the image that it saw, uint8 [28, 28], and the probability of each digit."""
+
+    image: "NDArray[np.uint8]"
+    probabilities: list[float]
+    confidence: float
+
+
+Reader = Callable[[bytes], Reading]  # from the bytes of a picture file
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="a picture; - is standard input")
     parser.add_argument("--program", choices=PROGRAMS, default="int8", help="default: %(default)s")
+    parser.add_argument("--show", action="store_true", help=f"write {SEEN}: each picture beside what the program saw")
     parser.add_argument("--json", action="store_true", help="JSON objects, errors included, all on standard output")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a line for each file; returns the exit code."""
     failed = False
-    for answer in answers(digit_reader(options.program), options.files):
+    shown: list[tuple[bytes, Reading, str]] = []
+    for answer, seen in answers(digit_reader(options.program), options.files):
         failed |= "error" in answer
         if options.json:
             print(json.dumps(answer), flush=True)
         else:
             print(line(answer), file=sys.stderr if "error" in answer else sys.stdout, flush=True)
+        if seen and options.show:
+            shown.append((*seen, line(answer)))
+    if shown:
+        from armdigits.pictures.sheet import sheet
+
+        write_bytes(SEEN, sheet([(content, reading.image, text) for content, reading, text in shown]))
     return BadInput.exit_code if failed else 0
 
 
@@ -50,59 +78,63 @@ def digit_reader(name: str) -> Reader:
     """Load the program `name` of `PROGRAMS`.
 
     Returns:
-        A function from the bytes of a picture file to the softmax of the program's logits, ten probabilities. It
-        raises BadInput when the file is not a picture or shows no digit.
+        A function from the bytes of a picture file to what the program reads in it. It raises BadInput when the file
+        is not a picture, shows no digit or several.
 
     Raises:
         BadInput: the program is missing, or is not the one that `quantize` recorded.
     """
-    if name == "c":
-        return _c_reader()
+    from armdigits.data.preprocessing import mnist_image
+    from armdigits.pictures.confidence import confidence, shifted, softmax
+
+    program = _c_program() if name == "c" else _executorch_program(name)
+
+    def read(content: bytes) -> Reading:
+        image = mnist_image(content)
+        probabilities = softmax(program(shifted(image)))
+        return Reading(image, probabilities[0].tolist(), confidence(probabilities))
+
+    return read
+
+
+def _executorch_program(name: str) -> "Program":
+    """An ExecuTorch program as a function from images uint8 [N, 28, 28] to logits float32 [N, 10]."""
     import torch  # takes seconds, and neither --help nor the C source needs it
 
     from armdigits.data.dataset import pixels_of
-    from armdigits.data.preprocessing import mnist_image
     from armdigits.program.runtime import read_program, use_threads
 
     use_threads(1)
     program = read_program(PROGRAMS[name])
 
-    def read(content: bytes) -> list[float]:
-        pixels = pixels_of(torch.from_numpy(mnist_image(content))[None])
-        probabilities: list[float] = program(pixels).double().softmax(1)[0].tolist()
-        return probabilities
+    def logits(images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        return program(pixels_of(torch.from_numpy(images))).numpy()
 
-    return read
+    return logits
 
 
-def _c_reader() -> Reader:
-    """`digit_reader` for the C source, without torch."""
-    import numpy as np
-
-    from armdigits.data.preprocessing import mnist_image
+def _c_program() -> "Program":
+    """The same from the C source, without torch."""
     from armdigits.program.c_runtime import read_c_program
 
-    program = read_c_program()
-
-    def read(content: bytes) -> list[float]:
-        logits = program(mnist_image(content)[None])[0].astype(np.float64)
-        shares = np.exp(logits - logits.max())
-        probabilities: list[float] = (shares / shares.sum()).tolist()
-        return probabilities
-
-    return read
+    return read_c_program()
 
 
-def answers(reader: Reader, names: list[str]) -> Iterator[dict[str, Any]]:
-    """For each file its label and probabilities, or the error."""
+def answers(reader: Reader, names: list[str]) -> Iterator[tuple[dict[str, Any], tuple[bytes, Reading] | None]]:
+    """For each file its label and probabilities, with the file's content and its reading; or the error, and None."""
+    from armdigits.pictures.confidence import UNSURE
+
     for name in names:
         try:
-            probabilities = reader(file_content(name))
+            content = file_content(name)
+            reading = reader(content)
         except BadInput as problem:
-            yield {"file": name, "error": str(problem)}
+            yield {"file": name, "error": str(problem)}, None
         else:
-            label = max(range(len(probabilities)), key=probabilities.__getitem__)
-            yield {"file": name, "label": label, "probabilities": probabilities}
+            label = max(range(len(reading.probabilities)), key=reading.probabilities.__getitem__)
+            unsure = reading.confidence < UNSURE
+            answer = {"file": name, "label": label, "unsure": unsure, "probabilities": reading.probabilities}
+            yield answer, (content, reading)
 
 
 def file_content(name: str) -> bytes:
@@ -130,4 +162,4 @@ def line(answer: dict[str, Any]) -> str:
         return f"{answer['file']}: {answer['error']}"
     likely = sorted(enumerate(answer["probabilities"]), key=lambda pair: -pair[1])[:3]
     shares = ", ".join(f"{digit} {share * 100:.1f} %" for digit, share in likely)
-    return f"{answer['file']}: {answer['label']}  ({shares})"
+    return f"{answer['file']}: {answer['label']}{'?  unsure' if answer['unsure'] else ''}  ({shares})"

@@ -46,6 +46,19 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> float:
     return functional.cross_entropy(logits.cpu().double(), targets.cpu()).item()  # mps has no float64
 
 
+def calibration_error(logits: Tensor, targets: Tensor, bins: int = 15) -> float:
+    """The expected calibration error (Guo et al., 2017, https://arxiv.org/abs/1706.04599): 0 is best, 1 worst.
+
+    The predictions are put into `bins` bins of equal width by their probability; the differences between a bin's
+    accuracy and its mean probability are averaged, weighted by its number of predictions.
+    """
+    confidence, predicted = logits.double().softmax(1).max(1)
+    surplus = confidence - (predicted == targets).double()
+    numbers = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    sums = torch.zeros(bins, dtype=torch.float64).index_add(0, numbers, surplus)
+    return float(sums.abs().sum()) / len(targets)
+
+
 def confident_mistakes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The wrong predictions, the most confident first.
 

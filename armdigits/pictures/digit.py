@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from armdigits.core.errors import BadInput
 from armdigits.pictures.components import Components, Mask, components
 from armdigits.pictures.normalise import Ink, full_ink
 
@@ -28,6 +29,8 @@ NEAR = 0.25  # of a side: how close to the edges the lines of a frame are
 HUG = 0.12  # of a side: how close to the sides of its rectangle a frame stays
 TOUCH = 0.01  # of a side: how close to an edge a line ends that touches it
 CLEAR = 0.04  # of a side: how far from an edge a digit is whose stroke is taken for a line
+ALIKE = 0.5  # of the tallest stroke's height: another digit
+GAP = 0.1  # of its height: between two strokes of one digit, at most
 FAINT = 0.12  # ink of a digit beside darker lines, at least
 
 
@@ -36,6 +39,9 @@ def digit(ink: Ink) -> Ink:
 
     Args:
         ink: float64 [height, width], from 0 to 1.
+
+    Raises:
+        BadInput: there are several things of a digit's size.
     """
     ink = _without(_without(ink, _spanning, TOUCH), _frames, TOUCH)
     ink = _without(ink, _crossing, CLEAR)
@@ -43,7 +49,27 @@ def digit(ink: Ink) -> Ink:
     ink[rows, columns] = _without(ink[rows, columns], _four_sides, TOUCH)
     found = components(ink > STROKE)
     kept = found.mask(found.areas >= SPECK * found.areas.max())
+    if (count := _count(kept)) > 1:
+        raise BadInput(f"found {count} digits; crop the picture to one")
     return np.where(_grown(kept, 1), ink, 0)
+
+
+def _count(mask: Mask) -> int:
+    """How many things of a digit's height stand side by side or above each other.
+
+    Strokes belong to one thing if the gap between them is small, or if one is beside a part of the other's height
+    and above or below a part of its width, as the strokes of a 4 or a 5 are.
+    """
+    found = components(mask)
+    heights = found.bottom - found.top + 1
+    large = np.flatnonzero(heights >= ALIKE * heights.max())
+    near = int(GAP * heights.max())
+    joined = np.zeros_like(mask)
+    for number in large:
+        rows = slice(max(0, found.top[number] - near // 2), found.bottom[number] + 1 + near // 2)
+        columns = slice(max(0, found.left[number] - near // 2), found.right[number] + 1 + near // 2)
+        joined[rows, columns] = True
+    return len(components(joined).areas)
 
 
 def _without(ink: Ink, lines: Callable[[Components, Mask], Mask], clearance: float) -> Ink:

@@ -1,8 +1,8 @@
 """Tell ink from background: grey levels become amounts of ink.
 
 The background is taken for a smooth surface first, which serves every picture without a hard shadow, and strokes of
-any width. When that leaves no ink, or ink in which a large square fits, which no stroke of a digit is, the background
-is what a closing leaves of the picture: each pixel's surroundings without anything narrower than that square (the
+any width. When that leaves no ink, ink in most of the picture, or at its edge ink in which a square wider than a stroke
+fits, the background is a closing of the picture: its surroundings without anything narrower than a larger square (the
 black top-hat transform of mathematical morphology; for bright ink, the white one).
 """
 
@@ -20,8 +20,8 @@ FITTED = 10_000  # pixels; the surface is fitted to about as many
 MIN_CONTRAST = 16.0  # between background and ink, in grey levels of 0 to 255
 FAINTEST = 0.04  # ink; below, it is an artefact of a lossy format
 MIN_SIGNAL = 6.0  # the same, in standard deviations of the background's noise
-SOLID = 4  # a square of a side of 1 / SOLID of the picture's shorter one is wider than a stroke
-THICK = 6  # the same for a thick stroke
+THICK = 6  # a square of 1 / THICK of the picture's shorter side is wider than a stroke at the edge
+SOLID = 4  # the same for every stroke
 NARROW = 12  # a stroke is narrower than 1 / NARROW of it where the colour of the ink is in question
 
 
@@ -34,20 +34,17 @@ def ink(gray: Gray) -> Ink:
         BadInput: the picture shows nothing but background.
     """
     amount = _on_a_surface(gray)
-    if amount is None or _has_a_solid_part(amount > 0.5):
+    if amount is None or _has_a_shadow(amount > 0.5):
         amount = _on_a_closing(gray)
     if amount is None:
         raise BadInput("blank: no digit stands out from the background")
     return amount
 
 
-def _has_a_solid_part(mask: NDArray[np.bool_]) -> bool:
-    """Whether a square wider than a stroke fits in, or one as wide as a thick stroke at the edge of the picture."""
-    side = min(mask.shape)
-    if _eroded(mask, max(2, side // SOLID)).any():
-        return True
-    thick = _eroded(mask, max(2, side // THICK))
-    return bool(thick[[0, -1]].any() or thick[:, [0, -1]].any())
+def _has_a_shadow(mask: NDArray[np.bool_]) -> bool:
+    """Whether most of the picture is "ink", or a square wider than a stroke fits in at the picture's edge."""
+    thick = _eroded(mask, max(2, min(mask.shape) // THICK))
+    return float(mask.mean()) > 0.5 or bool(thick[[0, -1]].any() or thick[:, [0, -1]].any())
 
 
 def _on_a_surface(gray: Gray) -> Ink | None:
