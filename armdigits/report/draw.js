@@ -3,7 +3,7 @@
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const SIDE = 256; // pixels of the drawing that the network reads
 const picture = newCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true }); // black strokes on white
-const MOST_BARS = 12; // with more classes, the likeliest ones only
+const MOST_BARS = 12; // with more classes, the most likely ones only
 const LOOP_MS = 2; // browsers round their clocks to 0.1 or 1 ms, and a call takes microseconds
 const SPEAK_MS = 700; // after the last stroke
 
@@ -25,13 +25,6 @@ async function loadNetwork() {
   image.fill(1);
   for (let k = 0; k < 1000; k++) run(); // browsers compile code that runs often a second time, better
   return { image, logits, run };
-}
-
-function softmax(logits) {
-  const most = Math.max(...logits);
-  const shares = Array.from(logits, (logit) => Math.exp(logit - most));
-  const sum = shares.reduce((total, share) => total + share, 0);
-  return shares.map((share) => share / sum);
 }
 
 /** The time of a call in microseconds: the mean of one loop of calls with the present image. */
@@ -140,7 +133,8 @@ function show() {
   page.problem.textContent = refused || notice;
   let image = null;
   try {
-    if (present() !== EMPTY) image = mnistImage(photo ? photo.gray : grayOfDrawing(strokes));
+    if (present() !== EMPTY)
+      image = normalise(digit(photo ? findInk(photo.gray) : inkOfDrawing(grayOfDrawing(strokes))));
   } catch (problem) {
     if (!(problem instanceof Unreadable)) throw problem;
     page.problem.textContent = problem.message;
@@ -206,15 +200,6 @@ function showAnswer(image) {
   const median = [...loops].sort((a, b) => a - b)[loops.length >> 1];
   page.time.textContent = `${median.toFixed(median < 10 ? 1 : 0)} µs`;
   speaking = setTimeout(() => say(`${name}, ${percent(probabilities[label])}${unsure ? ", unsure" : ""}`), SPEAK_MS);
-}
-
-/** What `armdigits predict` answers for an image like MNIST's. */
-function answerTo(image) {
-  network.image.set(image);
-  network.run();
-  const probabilities = softmax(network.logits);
-  const label = probabilities.indexOf(Math.max(...probabilities));
-  return { probabilities, label, unsure: probabilities[label] < settings.threshold };
 }
 
 function showBars(probabilities, label) {
@@ -367,7 +352,7 @@ async function open(file) {
 
 new ResizeObserver(plan).observe(page.sheet);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", plan);
-page.threshold.textContent = percent(settings.threshold);
+page.threshold.textContent = percent(UNSURE);
 makeBars();
 loadNetwork().then(
   (loaded) => {

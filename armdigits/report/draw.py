@@ -7,19 +7,26 @@ armdigits/pictures does.
 import base64
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from armdigits.core import files, paths
-from armdigits.pictures import decode, digit, ink, normalise
+from armdigits.pictures import confidence, decode, digit, ink, normalise
 from armdigits.program import toolchain
 from armdigits.report.charts import PALETTE
 
 DRAW = Path("report/draw.html")
 FOLDER = Path(__file__).parent
 CLASSES = list("0123456789")  # the name of each output
-RECIPE = {"decode": decode, "ink": ink, "digit": digit, "normalise": normalise}  # each has a twin in the folder recipe
+RECIPE = {  # each has a twin in the folder recipe
+    "decode": decode,
+    "ink": ink,
+    "digit": digit,
+    "normalise": normalise,
+    "confidence": confidence,
+}
 STYLES = ("page.css", "draw.css")
 SCRIPTS = ("recipe/grid.js", *(f"recipe/{name}.js" for name in RECIPE), "draw.js")
 
@@ -58,9 +65,13 @@ def render() -> str:
     )
 
 
-def _numbers(module: ModuleType) -> dict[str, float]:
+def _numbers(module: ModuleType) -> dict[str, Any]:
     """The numbers of a part of the recipe by their names: its twin in JavaScript takes them from here."""
-    return {name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, int | float)}
+    return {name: value for name, value in vars(module).items() if name.isupper() and _is_numeric(value)}
+
+
+def _is_numeric(value: object) -> bool:
+    return all(map(_is_numeric, value)) if isinstance(value, tuple) else isinstance(value, int | float)
 
 
 def _package_files(names: tuple[str, ...]) -> Markup:

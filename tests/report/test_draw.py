@@ -21,6 +21,7 @@ from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.data.dataset import pixels_of, read_provenance, read_split
 from armdigits.data.preprocessing import mnist_image
+from armdigits.pictures.confidence import UNSURE
 from armdigits.program.c_runtime import read_c_program
 from armdigits.program.runtime import read_program
 from armdigits.report.draw import CLASSES, DRAW, render
@@ -151,7 +152,9 @@ def test_twenty_drawings_give_the_image_and_the_digit_of_predict_on_their_png(
         page.draw(slanted(number % 10, number), WIDTHS[number % len(WIDTHS)])
         png = page.png()
         assert np.abs(page.seen() - mnist_image(png)).max() <= 1, number  # of 255
-        assert int(page.text("answer")) == int(np.argmax(read(png))), number
+        expected = read(png)
+        assert int(page.text("answer")) == int(np.argmax(expected.probabilities)), number
+        assert page.run("return !page.unsure.hidden") == (expected.confidence < UNSURE), number
 
 
 @needs_browser
@@ -216,7 +219,7 @@ def test_the_page_shows_the_probabilities_of_predict_and_the_time_of_a_call(
 ) -> None:
     monkeypatch.chdir(pipeline)
     page.draw(DIGITS[3], 18)
-    expected = digit_reader("c")(page.png())
+    expected = digit_reader("c")(page.png()).probabilities
     shown = page.run("return [...page.bars.children].map((bar) => bar.innerText.split(/\\s/)[1])")
     assert shown == [f"{share * 100:.1f}" for share in expected]
     assert re.fullmatch(r"\d+(\.\d)? µs", page.text("time"))
@@ -301,6 +304,15 @@ def test_a_browser_that_cannot_run_the_program_says_so(opened: Page, page_file: 
     page = opened.load(path)
     assert page.text("problem").startswith("This browser cannot run the program")
     page.draw(DIGITS[1], 18)
+    assert page.text("answer") == ""
+
+
+@needs_browser
+def test_two_digits_are_counted_as_predict_counts_them(page: Page) -> None:
+    page.draw([[(x + 0.3 * (a - 128), b) for a, b in DIGITS[1][0]] for x in (60, 180)], 12)
+    with pytest.raises(BadInput) as refused:
+        mnist_image(page.png())
+    assert page.text("problem") == str(refused.value)
     assert page.text("answer") == ""
 
 

@@ -3,14 +3,6 @@
 const { WORKING_SIDE, MAX_PIXELS } = settings.numbers.decode;
 
 /**
- * The digit in the grey levels of a picture as an image like MNIST's.
- * @throws {Unreadable} the picture shows nothing but background.
- */
-function mnistImage(gray) {
-  return normalise(digit(findInk(gray)));
-}
-
-/**
  * The grey levels of a picture, 0 to 255, reduced to at most WORKING_SIDE pixels a side. What is transparent is put on
  * white, or on black when the picture is bright.
  * @param {CanvasImageSource} source of the size height, width.

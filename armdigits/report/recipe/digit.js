@@ -1,8 +1,11 @@
 // Find the digit in the ink: dirt, frames and ruled lines go.
 
-const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, FAINT } = settings.numbers.digit;
+const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, ALIKE, GAP, FAINT } = settings.numbers.digit;
 
-/** The ink of the digit alone. */
+/**
+ * The ink of the digit alone.
+ * @throws {Unreadable} there are several things of a digit's size.
+ */
 function digit(ink) {
   ink = without(without(ink, spanning, TOUCH), frames, TOUCH);
   ink = without(ink, crossing, CLEAR);
@@ -10,14 +13,27 @@ function digit(ink) {
   ink = inserted(ink, without(part(ink, top, left, height, width), fourSides, TOUCH), top, left);
   const found = components(above(ink, STROKE));
   const largestArea = Math.max(...found.list.map(({ area }) => area));
-  return masked(
-    ink,
-    grown(
-      maskOf(found, ({ area }) => area >= SPECK * largestArea),
-      1,
-      1,
-    ),
-  );
+  const kept = maskOf(found, ({ area }) => area >= SPECK * largestArea);
+  const count = countThings(kept);
+  if (count > 1) throw new Unreadable(`found ${count} digits; crop the picture to one`);
+  return masked(ink, grown(kept, 1, 1));
+}
+
+/** How many things of a digit's height stand side by side or above each other; strokes with small gaps are one. */
+function countThings(mask) {
+  const heightOfStroke = ({ top, bottom }) => bottom - top + 1;
+  const { list } = components(mask);
+  const tallest = Math.max(...list.map(heightOfStroke));
+  const near = Math.floor(Math.floor(GAP * tallest) / 2);
+  const joined = new Uint8Array(mask.values.length);
+  for (const one of list) {
+    if (heightOfStroke(one) < ALIKE * tallest) continue;
+    const [first, last] = [Math.max(0, one.left - near), Math.min(mask.width, one.right + 1 + near)];
+    for (let row = Math.max(0, one.top - near); row < Math.min(mask.height, one.bottom + 1 + near); row++) {
+      joined.fill(1, row * mask.width + first, row * mask.width + last);
+    }
+  }
+  return components({ ...mask, values: joined }).list.length;
 }
 
 /**
@@ -94,14 +110,6 @@ function fourSides(found, mask) {
     return filled.slice(0, rows).includes(true) && filled.slice(-rows).includes(true);
   };
   return near(lines) && near(transposed(lines)) ? lines : { ...lines, values: lines.values.map(() => 0) };
-}
-
-function rowSums({ height, width, values }) {
-  return Array.from({ length: height }, (_, row) => {
-    let sum = 0;
-    for (let at = row * width; at < (row + 1) * width; at++) sum += values[at];
-    return sum;
-  });
 }
 
 /** How far a horizontal line is from the nearer one of the upper and the lower edge, as a share of the height. */

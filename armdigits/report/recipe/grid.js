@@ -126,3 +126,11 @@ function grown({ height, width, values }, rows, columns) {
   }
   return { height, width, values: result };
 }
+
+function rowSums({ height, width, values }) {
+  return Array.from({ length: height }, (_, row) => {
+    let sum = 0;
+    for (let at = row * width; at < (row + 1) * width; at++) sum += values[at];
+    return sum;
+  });
+}

@@ -1,6 +1,15 @@
 // Tell ink from background: grey levels become amounts of ink.
 
-const { BACKGROUND_BAND, FITTED, MIN_CONTRAST, FAINTEST, MIN_SIGNAL, SOLID, THICK: THICK_STROKE, NARROW } = settings.numbers.ink;
+const {
+  BACKGROUND_BAND,
+  FITTED,
+  MIN_CONTRAST,
+  FAINTEST,
+  MIN_SIGNAL,
+  SOLID,
+  THICK: EDGE_STROKE,
+  NARROW,
+} = settings.numbers.ink;
 
 /** A picture without a digit in it; the message is for people. */
 class Unreadable extends Error {}
@@ -8,18 +17,25 @@ class Unreadable extends Error {}
 /** The amount of ink of each pixel; the ink may be darker or lighter than the background, and the light uneven. */
 function findInk(gray) {
   let ink = inkOnSurface(gray);
-  if (!ink || hasSolidPart(above(ink, 0.5))) ink = inkOnClosing(gray);
+  if (!ink || hasShadow(above(ink, 0.5))) ink = inkOnClosing(gray);
+  return found(ink);
+}
+
+function found(ink) {
   if (!ink) throw new Unreadable("blank: no digit stands out from the background");
   return ink;
 }
 
-/** Whether a square wider than a stroke fits in, or one as wide as a thick stroke at the edge of the picture. */
-function hasSolidPart(mask) {
-  const [solid, thick] = [SOLID, THICK_STROKE].map((parts) =>
-    Math.max(2, Math.floor(Math.min(mask.height, mask.width) / parts)),
-  );
-  if (eroded(mask, solid).values.includes(1)) return true;
-  return borderOf(eroded(mask, thick)).includes(1);
+/** Whether most of the picture is "ink", or a square wider than a stroke fits in at the picture's edge. */
+function hasShadow(mask) {
+  const thick = eroded(mask, Math.max(2, Math.floor(Math.min(mask.height, mask.width) / EDGE_STROKE)));
+  return rowSums(mask).reduce((sum, row) => sum + row, 0) > 0.5 * mask.values.length || borderOf(thick).includes(1);
+}
+
+/** The ink of black strokes on white, a background without light or noise. */
+function inkOfDrawing(gray) {
+  const difference = mapped(gray, (value) => 255 - value);
+  return found(scaled(difference, 0));
 }
 
 /** Ink on a smooth background; null if there is none. */
