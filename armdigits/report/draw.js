@@ -226,7 +226,7 @@ function makeBars() {
   }
   const longest = Math.max(...classes.map((name) => name.length));
   page.bars.style.setProperty("--names", `${Math.min(longest + 0.5, 16)}ch`);
-  if (rows < classes.length) page.rest.textContent = `The ${rows} likeliest of ${classes.length} classes.`;
+  if (rows < classes.length) page.rest.textContent = `The ${rows} most likely of ${classes.length} classes.`;
 }
 
 const percent = (share) => `${(share * 100).toFixed(1)} %`;

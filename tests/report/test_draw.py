@@ -294,7 +294,7 @@ def test_the_bars_show_any_number_of_classes(
     likely = sorted(range(count), key=lambda number: -shares[number])[:10]
     assert shown == (names if rows == count else [names[number] for number in likely])
     assert page.run("return page.bars.querySelectorAll('.best').length") == 1
-    assert page.text("rest") == ("" if rows == count else f"The 10 likeliest of {count} classes.")
+    assert page.text("rest") == ("" if rows == count else f"The 10 most likely of {count} classes.")
 
 
 @needs_browser
