@@ -17,7 +17,7 @@ class Unreadable extends Error {}
 /** The amount of ink of each pixel; the ink may be darker or lighter than the background, and the light uneven. */
 function findInk(gray) {
   let ink = inkOnSurface(gray);
-  if (!ink || hasShadow(above(ink, 0.5))) ink = inkOnClosing(gray);
+  if (!ink || hasShadow(above(ink, 0.3))) ink = inkOnClosing(gray);
   return found(ink);
 }
 
