@@ -25,8 +25,8 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-all lint report plots summary readme benchmark tutorial peers bench-training mnist \
-  digits clean
+.PHONY: help setup repro test test-all lint report draw plots summary readme benchmark tutorial peers bench-training \
+  mnist digits clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ lint: $(READY) ## check style, types, workflows and Dependabot's configuration
 
 report: $(READY) ## write report/index.html, which shows the last run; beside another commit: make report BASE=main
 	@$(BIN)/armdigits report $(if $(findstring command,$(origin BASE)),--base "$(BASE)")
+
+draw: $(READY) ## write report/draw.html, a page to draw on, in which the int8 program runs
+	@$(BIN)/armdigits draw
 
 plots: $(READY) ## write dvc_plots/index.html, DVC's page, which loads Vega from the network: make plots BASE=main
 	@$(BIN)/dvc plots diff $(BASE)

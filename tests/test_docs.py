@@ -18,7 +18,14 @@ KEYS = yaml.safe_load(PARAMETERS.read_text())
 MAKE_VERBS = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SUFFIXES = {".py", ".md", ".json", ".csv", ".yaml", ".yml", ".toml", ".txt", ".lock", ".png", ".pte", ".safetensors"}
 # What commands write that are no stages.
-WRITTEN = {".state", ".dvc/tmp/exps", "report/index.html", "dvc_plots/index.html", "experiments.json"}
+WRITTEN = {
+    ".state",
+    ".dvc/tmp/exps",
+    "report/index.html",
+    "report/draw.html",
+    "dvc_plots/index.html",
+    "experiments.json",
+}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 

@@ -16,6 +16,7 @@ VERBS = {
     "reproduce": "run the pipeline and print the results table",
     "results": "print the results table of the last run, or update README.md",
     "report": "write report/index.html, a page that shows the last run",
+    "draw": "write report/draw.html, a page to draw on",
     "summary": "print results and changes against another commit, in Markdown",
     "tutorial": "run the tutorial's recipe and print it beside this project's",
     "experiment": "run one experiment, sharing results through DVC's remote",

@@ -1,8 +1,8 @@
-"""Write report/index.html, a page that shows the last run; it needs no network and no other file.
+"""Write report/index.html, a page that shows the last run, and report/draw.html, to which it links (armdigits draw).
 
-It is made from the files that the stages wrote: run the pipeline first, or `dvc pull` another machine's results. The
-page is light or dark, as the reader's system is. With a commit it also compares the run with that one: the metrics,
-the learning curves, the confusion matrices.
+They are made from the files that the stages wrote, and need no network: run the pipeline first, or `dvc pull` another
+machine's results. Both are light or dark, as the reader's system is. With a commit the first also compares the run with
+that one: the metrics, the learning curves, the confusion matrices.
 
 example:
   armdigits report --base main
@@ -20,8 +20,9 @@ def run(options: argparse.Namespace) -> None:
     """Write the page and print where it is."""
     # matplotlib and torch take seconds to import, and --help needs neither
     from armdigits.core import files
-    from armdigits.report.page import REPORT, render
+    from armdigits.report import draw, page
 
-    content = render(options.base).encode()
-    files.write_bytes(REPORT, content)
-    print(f"{REPORT}: {len(content) / 1000:,.0f} kB; open it in a browser")
+    for path, text in ((page.REPORT, page.render(options.base)), (draw.DRAW, draw.render())):
+        content = text.encode()
+        files.write_bytes(path, content)
+        print(f"{path}: {len(content) / 1000:,.0f} kB; open it in a browser")

@@ -14,6 +14,7 @@ from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import Split, read_provenance, read_split, write_dataset
 from armdigits.models.checkpoint import read_checkpoint, write_checkpoint
 from armdigits.models.mlp import NeuralNetwork
+from armdigits.report.draw import DRAW
 from armdigits.report.page import REPORT, render
 from tests.helpers import run
 
@@ -66,7 +67,7 @@ def change(path: Path, **values: object) -> None:
 def test_the_page_loads_nothing_from_elsewhere(small_run):
     text = render()
     reader = Reader(text)
-    assert all(link.startswith(("data:image/png;base64,", "#")) for link in reader.links)
+    assert all(link.startswith(("data:image/png;base64,", "#")) or link == DRAW.name for link in reader.links)
     assert not {"script", "link", "iframe"} & set(reader.tags)
     assert "http" not in text
     assert "@import" not in text
@@ -267,7 +268,9 @@ def test_a_missing_entry_names_the_file_and_the_stage(small_run, path, key):
 def test_the_command_writes_the_page_of_a_real_run(ran):
     done = run(ran, sys.executable, "-m", "armdigits", "report")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{REPORT}: ")
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [str(REPORT), str(DRAW)]
+    assert DRAW.parent == REPORT.parent, "the link leads there"
+    assert (ran / DRAW).exists()
     text = (ran / REPORT).read_text()
     assert len(text) < 2_000_000
     words = Reader(text).words

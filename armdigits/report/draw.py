@@ -1,0 +1,78 @@
+"""The page to draw on: one HTML file that runs the int8 program, with the C source inside as WebAssembly.
+
+It needs no network and no other file. draw.js is the page; the scripts in the folder recipe prepare a picture as
+armdigits/pictures does.
+"""
+
+import base64
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from armdigits.core import files, paths
+from armdigits.pictures import confidence, decode, digit, ink, normalise
+from armdigits.program import toolchain
+from armdigits.report.charts import PALETTE
+
+DRAW = Path("report/draw.html")
+FOLDER = Path(__file__).parent
+CLASSES = list("0123456789")  # the name of each output
+RECIPE = {  # each has a twin in the folder recipe
+    "decode": decode,
+    "ink": ink,
+    "digit": digit,
+    "normalise": normalise,
+    "confidence": confidence,
+}
+STYLES = ("page.css", "draw.css")
+SCRIPTS = ("recipe/grid.js", *(f"recipe/{name}.js" for name in RECIPE), "draw.js")
+
+
+def render() -> str:
+    """The page of the program in models/c, from draw.html, its styles and its scripts.
+
+    Raises:
+        BadInput: a stage's output is missing or broken.
+        Failure: there is no compiler, or it fails.
+    """
+    quantize = files.read_json(paths.QUANTIZE_METRICS, "quantize")
+    record = files.read_json(paths.PROGRAM_RECORD, "quantize")
+    source = {path.name: files.read_bytes(path, "export").decode() for path in (paths.C_HEADER, paths.C_SOURCE)}
+    program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
+    classes = CLASSES
+    digits = all(name in "0123456789" for name in classes)
+    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    return environment.get_template("draw.html").render(
+        palette=PALETTE,
+        style=_package_files(STYLES),
+        script=_package_files(SCRIPTS),
+        title="Draw a digit" if digits else f"Draw one of {len(classes)} classes",
+        noun="digit" if digits else "sign",
+        dataset=quantize["dataset"],
+        accuracy=f"{quantize['int8']['accuracy']:.2%}".replace("%", " %"),
+        weights=record["weights_sha256"],
+        program=base64.b64encode(program).decode(),
+        program_bytes=len(program),
+        settings={
+            "classes": classes,
+            "threshold": 0.9,
+            "numbers": {name: _numbers(module) for name, module in RECIPE.items()},
+        },
+    )
+
+
+def _numbers(module: ModuleType) -> dict[str, Any]:
+    """The numbers of a part of the recipe by their names: its twin in JavaScript takes them from here."""
+    return {name: value for name, value in vars(module).items() if name.isupper() and _is_numeric(value)}
+
+
+def _is_numeric(value: object) -> bool:
+    return all(map(_is_numeric, value)) if isinstance(value, tuple) else isinstance(value, int | float)
+
+
+def _package_files(names: tuple[str, ...]) -> Markup:
+    return Markup("\n".join((FOLDER / name).read_text() for name in names))  # noqa: S704 - files of this package
