@@ -123,11 +123,9 @@ def table(results: dict[str, Any]) -> str:
     for kind, row in results.items():
         sure = row["thresholds"][str(UNSURE)]
         share = f"{sure['right']} of {sure['sure']}"
-        digits = not kind.startswith("none")
-        lines.append(
-            f"{kind:<24}{row['pictures']:>9}{row['right'] / row['pictures'] if digits else '-':>9{'.2%' if digits else ''}}"
-            f"{1 - sure['sure'] / row['pictures']:>9.1%}   {share if digits else '-'}"
-        )
+        right = "-" if kind.startswith("none") else f"{row['right'] / row['pictures']:.2%}"
+        unsure = f"{1 - sure['sure'] / row['pictures']:.1%}"
+        lines.append(f"{kind:<24}{row['pictures']:>9}{right:>9}{unsure:>9}   {'' if right == '-' else share}".rstrip())
     return "\n".join(lines)
 
 

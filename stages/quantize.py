@@ -43,8 +43,8 @@ def scores(logits: dict[str, Tensor], sizes: dict[str, int], test: Split) -> tup
     """Compare the programs by their logits float32 [N, 10] for the test images.
 
     Returns:
-        The accuracy, calibration error and size in bytes of each program, `accuracy_drop` and `agreement`, the share of images with equal
-        predictions; and the images with different ones.
+        The accuracy, calibration error and size in bytes of each program, `accuracy_drop` and `agreement`, the share
+        of images with equal predictions; and the images with different ones.
     """
     targets = test.targets()
     found = disagreements(logits["fp32"], logits["int8"], targets)

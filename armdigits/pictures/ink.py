@@ -34,7 +34,7 @@ def ink(gray: Gray) -> Ink:
         BadInput: the picture shows nothing but background.
     """
     amount = _on_a_surface(gray)
-    if amount is None or _has_a_shadow(amount > 0.5):
+    if amount is None or _has_a_shadow(amount > 0.3):
         amount = _on_a_closing(gray)
     if amount is None:
         raise BadInput("blank: no digit stands out from the background")

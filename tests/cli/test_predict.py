@@ -42,7 +42,9 @@ def share_right(test: Split, count: int) -> float:
     read = digit_reader("int8")
     right = 0
     for position in choice.sample(range(len(test)), count):
-        right += int(np.argmax(read(picture(test.images[position], choice)))) == int(test.labels[position])
+        right += int(np.argmax(read(picture(test.images[position], choice)).probabilities)) == int(
+            test.labels[position]
+        )
     return right / count
 
 
@@ -112,6 +114,43 @@ def test_json_has_a_line_for_each_file_and_probabilities_that_sum_to_1(pictures,
     for answer in (first, second):
         assert sum(answer["probabilities"]) == pytest.approx(1)
         assert answer["label"] == int(np.argmax(answer["probabilities"]))
+        assert isinstance(answer["unsure"], bool)
+
+
+def test_an_answer_below_the_threshold_is_marked_as_unsure(pictures, capsys, monkeypatch):
+    for threshold, unsure in ((0.0, False), (1.1, True)):
+        monkeypatch.setattr("armdigits.pictures.confidence.UNSURE", threshold)
+        assert main(["predict", "--program", "c", "0.png"]) == 0
+        assert ("?  unsure  (" in capsys.readouterr().out) == unsure
+        assert main(["predict", "--program", "c", "--json", "0.png"]) == 0
+        assert json.loads(capsys.readouterr().out)["unsure"] == unsure
+
+
+def test_show_writes_the_picture_beside_the_image_that_the_program_saw(pictures, capsys):
+    assert main(["predict", "--program", "c", "--show", "0.png", "blank.png", "1.png"]) == 2
+    seen = np.asarray(Image.open("seen.png"))
+    for number, name in enumerate(("0.png", "1.png")):
+        top = 20 + number * 324
+        image = seen[top : top + 280, 320:600].reshape(28, 10, 28, 10)
+        assert (image == image[:, :1, :, :1]).all()
+        assert (image[:, 0, :, 0] == mnist_image(Path(name).read_bytes())).all()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp932", "utf-8"])
+def test_names_of_any_bytes_are_answered_on_any_terminal(pictures, encoding):
+    name = b"sieben-\xff\xe4.png"
+    Path(os.fsdecode(name)).write_bytes((pictures / "0.png").read_bytes())
+    command = [sys.executable.encode(), b"-m", b"armdigits", b"predict", b"--program", b"c", b"--show", name]
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, cwd=pictures, capture_output=True, check=False, env=env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"sieben-")
+
+
+def test_a_closed_pipe_ends_it_silently(pictures):
+    command = f"{sys.executable} -m armdigits predict --program c 0.png 1.png 2.png | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=pictures, capture_output=True, check=False, env=os.environ)
+    assert done.stdout.startswith(b"0.png: ") and done.stderr == b""
 
 
 @pytest.mark.slow

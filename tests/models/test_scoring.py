@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.models.scoring import accuracy, activations_of, confident_mistakes, cross_entropy, logits_of
+from armdigits.models.scoring import (
+    accuracy,
+    activations_of,
+    calibration_error,
+    confident_mistakes,
+    cross_entropy,
+    logits_of,
+)
 from tests.helpers import some_images
 
 
@@ -36,3 +43,12 @@ def test_mistakes_come_in_the_order_of_their_confidence() -> None:
     assert positions.tolist() == [2, 0, 1]
     assert predicted.tolist() == [0, 0, 0]
     assert confidence.tolist() == pytest.approx(torch.tensor([3.0, 2.0, 1.0]).sigmoid().tolist())
+
+
+def test_the_calibration_error_is_the_mean_difference_of_the_bins() -> None:
+    """Three predictions in a bin at 0.88, two of them right, and one in another at 0.5 plus a little, wrong."""
+    odds = torch.tensor([0.88, 0.88, 0.88, 0.51])
+    logits = torch.stack([odds.log(), (1 - odds).log()], 1)
+    expected = (3 * abs(0.88 - 2 / 3) + 0.51) / 4
+    assert calibration_error(logits, torch.tensor([0, 0, 1, 1])) == pytest.approx(expected, abs=1e-6)
+    assert calibration_error(1000 * logits, torch.tensor([0, 0, 0, 0])) == pytest.approx(0, abs=1e-6)
