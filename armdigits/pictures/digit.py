@@ -72,7 +72,7 @@ def _count(mask: Mask) -> int:
     return len(components(joined).areas)
 
 
-def _without(ink: Ink, lines: Callable[[Components, Mask], Mask], clearance: float) -> Ink:
+def _without(ink: Ink, lines: Callable[[Mask], Mask], clearance: float) -> Ink:
     """The ink without lines, if a digit remains; it is brightened, because lines may be darker than a digit.
 
     Args:
@@ -81,7 +81,7 @@ def _without(ink: Ink, lines: Callable[[Components, Mask], Mask], clearance: flo
         clearance: between the digit and the edges, as a share of a side.
     """
     mask = ink > STROKE
-    found = lines(components(mask), mask)
+    found = lines(mask)
     if not found.any():
         return ink
     rest = np.where(_grown(found, 1), 0, ink)
@@ -95,15 +95,17 @@ def _without(ink: Ink, lines: Callable[[Components, Mask], Mask], clearance: flo
     return np.where(_grown(left.mask(inside), 1), rest, 0)
 
 
-def _spanning(found: Components, mask: Mask) -> Mask:
+def _spanning(mask: Mask) -> Mask:
     """Strokes that touch the edge and span a side."""
+    found = components(mask)
     height, width = mask.shape
     spans = (found.bottom - found.top >= SPAN * height) | (found.right - found.left >= SPAN * width)
     return found.mask(spans & _at_edge(found, mask.shape, TOUCH))
 
 
-def _frames(found: Components, mask: Mask) -> Mask:
+def _frames(mask: Mask) -> Mask:
     """Strokes that stay close to the sides of their own rectangle, all four of them."""
+    found = components(mask)
     result = np.zeros(len(found.areas), bool)
     shorter = np.minimum(found.bottom - found.top, found.right - found.left) + 1
     for number in np.flatnonzero(shorter >= DIGIT * min(mask.shape)):  # a digit fits in
@@ -117,7 +119,7 @@ def _frames(found: Components, mask: Mask) -> Mask:
     return found.mask(result)
 
 
-def _crossing(found: Components, mask: Mask) -> Mask:
+def _crossing(mask: Mask) -> Mask:
     """Straight lines from edge to edge. Of two that cross, as in a 4, only those near the edges, as in a frame."""
     across, down = _straight(mask), [line.T for line in _straight(mask.T)]
     if len(across) == len(down) == 1:
@@ -126,9 +128,9 @@ def _crossing(found: Components, mask: Mask) -> Mask:
     return np.logical_or.reduce([np.zeros_like(mask), *across, *down])
 
 
-def _four_sides(found: Components, mask: Mask) -> Mask:
+def _four_sides(mask: Mask) -> Mask:
     """The lines of a frame, if there is one near each edge."""
-    lines = _crossing(found, mask)
+    lines = _crossing(mask)
     rows, columns = lines.mean(1) >= SPAN / 2, lines.mean(0) >= SPAN / 2
     height, width = (int(NEAR * size) + 1 for size in mask.shape)
     ends = (rows[:height], rows[-height:], columns[:width], columns[-width:])
