@@ -36,9 +36,9 @@ def litert_int8_model(program: Contents, batch: int) -> bytes:
     graph = _Graph()
     images = graph.tensor((batch, 1, 28, 28), "FLOAT32")
     graph.inputs = [images]
-    values = graph.tensor((batch, 1, 28, 28), "INT8", activation=program.linears[0].input)
+    values = graph.tensor((batch, 1, 28, 28), "INT8", activation=program.weighted[0].input)
     graph.operator("QUANTIZE", [images], values)
-    for linear in program.linears:
+    for linear in program.weighted:
         bias = linear.bias
         if bias is None:
             raise ValueError("a linear layer without bias")
@@ -46,7 +46,7 @@ def litert_int8_model(program: Contents, batch: int) -> bytes:
         output = graph.tensor((batch, len(bias.stored)), "INT8", activation=linear.output)
         graph.linear([values, *constants], output, linear.relu)
         values = output
-    logits = graph.tensor((batch, len(program.linears[-1].weight.stored)), "FLOAT32")
+    logits = graph.tensor((batch, len(program.weighted[-1].weight.stored)), "FLOAT32")
     graph.operator("DEQUANTIZE", [values], logits)
     return graph.content(logits)
 

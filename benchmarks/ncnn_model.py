@@ -39,7 +39,7 @@ def ncnn_model(model: NeuralNetwork, program: Contents | None = None) -> tuple[s
         if program is None:
             data += FLOAT32 + weight.tobytes() + bias.tobytes()
             continue
-        range_of = program.linears[position].input
+        range_of = program.weighted[position].input
         if range_of is None:
             raise ValueError(f"{name}: expected an int8 input")
         steps = np.float32(127) / np.abs(weight).max(1)

@@ -117,7 +117,7 @@ def measure_package(package: str, batches: tuple[int, ...], limit: Limits) -> di
     torch.set_num_threads(1)
     use_threads(1)
     names = [name for name, runtime in RUNTIMES.items() if runtime.package == package or name in REFERENCES]
-    model, _ = read_checkpoint(paths.MODEL)
+    model = perceptron()
     calibration = read_split(paths.TRAIN_DATA).pixels()[:CALIBRATION]
     test = read_split(paths.TEST_DATA)
     pixels, targets = test.pixels(), test.targets()
@@ -232,16 +232,26 @@ def installed(package: str) -> str:
         return "not installed"
 
 
-def main() -> None:
-    """Measure package by package, then print each batch size."""
-    largest = load_parameters(paths.PARAMETERS).quantize.max_batch
-    if largest < max(BATCHES):
-        raise BadInput(f"params.yaml: quantize.max_batch: expected at least {max(BATCHES)} here, got {largest}")
+def perceptron() -> NeuralNetwork:
+    """The model of the last run.
+
+    Raises:
+        BadInput: it is another network, of which the other runtimes have no version.
+    """
     model, _ = read_checkpoint(paths.MODEL)
     if not isinstance(model, NeuralNetwork):
         raise BadInput(
             f"{paths.MODEL}: the other runtimes have the network mlp only; run: dvc exp run -S model.name=mlp"
         )
+    return model
+
+
+def main() -> None:
+    """Measure package by package, then print each batch size."""
+    largest = load_parameters(paths.PARAMETERS).quantize.max_batch
+    if largest < max(BATCHES):
+        raise BadInput(f"params.yaml: quantize.max_batch: expected at least {max(BATCHES)} here, got {largest}")
+    perceptron()  # refuses another network before anything is measured
     read_c_program()  # compiles it, so that no process has to
     packages = list(dict.fromkeys(runtime.package for runtime in RUNTIMES.values()))
     versions = {package: installed(package) for package in packages}

@@ -10,19 +10,39 @@ benchmark depends on the record of the machine: on another machine, the
 benchmark alone runs again.
 """
 
+from pathlib import Path
+
 from armdigits.core import paths, stage
-from armdigits.core.files import write_json
+from armdigits.core.files import write_bytes, write_json
 from armdigits.core.parameters import Parameters, check_sizes
 from armdigits.data import registry
+from armdigits.data.survey import checksums, digest
 from armdigits.measure import host
-from armdigits.models import networks
+
+MODELS = Path("armdigits/models")
+
+
+def check_network(name: str, classes: int) -> None:
+    """Build the network, unless it was built before from the same code: that takes seconds, because it imports torch.
+
+    Raises:
+        BadInput: as `networks.build`.
+    """
+    code = digest(MODELS, checksums(tuple(sorted(MODELS.glob("*.py")))))
+    built = f"{name}, {classes} classes, {code}\n".encode()
+    if paths.BUILT_NETWORK.exists() and paths.BUILT_NETWORK.read_bytes() == built:
+        return
+    from armdigits.models import networks
+
+    networks.build(name, classes)
+    write_bytes(paths.BUILT_NETWORK, built)
 
 
 def main(parameters: Parameters) -> None:
     """Check the data set and the network; record that the parameters are valid, and which machine this is."""
     survey = registry.survey(parameters.dataset)
     check_sizes(parameters, len(survey.classes), survey.train_images, survey.added)
-    networks.build(parameters.model.name, len(survey.classes))
+    check_network(parameters.model.name, len(survey.classes))
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **registry.record(parameters.dataset, survey)})
     write_json(paths.HOST, host.identify())
 

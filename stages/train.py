@@ -24,6 +24,7 @@ from armdigits.core.parameters import Parameters, Train
 from armdigits.data.dataset import read_provenance, read_split
 from armdigits.models import networks
 from armdigits.models.checkpoint import read_teacher_logits, weights_sha256, write_checkpoint
+from armdigits.training.centring import can_be_centred
 from armdigits.training.loop import Epoch, train
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import choose_device, join, world_size
@@ -81,6 +82,8 @@ def main(parameters: Parameters) -> None:
         summary = torchinfo.summary(model, input_size=shape, device=device, verbose=0, col_width=20)  # 80 in all
         if snapshots:
             print(summary, flush=True)
+            if recipe.centre and not can_be_centred(model):
+                print("train.centre has no effect: the network does not begin with a linear layer", flush=True)
         for epoch in train(model, train_data, validation_data, recipe, augmentation, distillation, snapshots, group):
             history.append(epoch)
             print(epoch.line(recipe.epochs), flush=True)

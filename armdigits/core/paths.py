@@ -59,11 +59,13 @@ BENCHMARK_METRICS = Path("metrics/benchmark.json")
 BENCHMARK_DETAILS = Path("metrics/benchmark-details.json")
 LATENCY = Path("metrics/latency.png")
 
-# Outside DVC and Git: verified downloads, locks, durations, snapshots of an interrupted training, compiled libraries.
+# Outside DVC and Git: verified downloads, locks, durations, the network that preflight built last, snapshots of an
+# interrupted training, compiled libraries.
 DOWNLOADS = Path(".state/downloads")
 NO_MIRROR = Path(".state/no-mirror")
 LOCKS = Path(".state/locks")
 SECONDS = Path(".state/seconds")
+BUILT_NETWORK = Path(".state/built-network")
 TEACH_SNAPSHOTS = Path(".state/teach")
 TRAIN_SNAPSHOTS = Path(".state/train")
 C_LIBRARIES = Path(".state/c")

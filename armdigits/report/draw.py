@@ -19,7 +19,6 @@ from armdigits.report.charts import PALETTE
 
 DRAW = Path("report/draw.html")
 FOLDER = Path(__file__).parent
-CLASSES = list("0123456789")  # the name of each output
 RECIPE = {  # each has a twin in the folder recipe
     "decode": decode,
     "ink": ink,
@@ -42,7 +41,7 @@ def render() -> str:
     record = files.read_json(paths.PROGRAM_RECORD, "quantize")
     source = {path.name: files.read_bytes(path, "export").decode() for path in (paths.C_HEADER, paths.C_SOURCE)}
     program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
-    classes = CLASSES
+    classes = record["classes"]
     digits = all(name in "0123456789" for name in classes)
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from armdigits.core.errors import BadInput
 from armdigits.data.dataset import Split
 
 
@@ -22,17 +21,14 @@ def mean_image(data: Split) -> Tensor:
 
 @contextmanager
 def centred_inputs(model: nn.Module, mean: Tensor | None) -> Iterator[None]:
-    """In this context the model expects images minus `mean` [1, 28, 28]; None changes nothing.
+    """In this context a model that `can_be_centred` expects images minus `mean` [1, 28, 28]; None changes nothing.
 
     The logits of an image are the same within and without, up to rounding.
-
-    Raises:
-        BadInput: the model does not begin with a flattening and a linear layer with a bias.
     """
-    if mean is None:
+    layer = _first_layer(model)
+    if mean is None or layer is None:
         yield
         return
-    layer = _first_layer(model)
     with torch.no_grad():
         layer.bias.add_(layer.weight @ mean.flatten())
     yield
@@ -40,8 +36,16 @@ def centred_inputs(model: nn.Module, mean: Tensor | None) -> Iterator[None]:
         layer.bias.sub_(layer.weight @ mean.flatten())
 
 
-def _first_layer(model: nn.Module) -> nn.Linear:
+def can_be_centred(model: nn.Module) -> bool:
+    """Whether the model begins with a flattening and a linear layer with a bias, which can make up for the mean image.
+
+    A convolution cannot: it pads images with 0, and centred ones with the background's mean, which differs by pixel.
+    """
+    return _first_layer(model) is not None
+
+
+def _first_layer(model: nn.Module) -> nn.Linear | None:
     match list(model.children()):
         case [nn.Flatten(), nn.Linear() as layer, *_] if layer.bias is not None:
             return layer
-    raise BadInput("params.yaml: train.centre: expected false for a model that does not begin with Flatten and Linear")
+    return None

@@ -20,7 +20,7 @@ from armdigits.core.parameters import Augmentation, Recipe, Train
 from armdigits.data.dataset import Split
 from armdigits.models.scoring import accuracy, cross_entropy, logits_of
 from armdigits.training.batches import DROPOUT, Chunk, chunks_of_epoch, epoch_seed, prefetch
-from armdigits.training.centring import centred_inputs, mean_image
+from armdigits.training.centring import can_be_centred, centred_inputs, mean_image
 from armdigits.training.fast_step import choose_step
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
@@ -66,18 +66,19 @@ def train(
 
     With `snapshots`, a training that was interrupted resumes after its last complete epoch, and yields the epochs
     before it again. With several ranks, only rank 0 has snapshots, validates, and yields. With `train.centre`, the
-    steps get images minus the mean image (centring.py); the model that is validated, saved and left takes plain images.
+    steps of a model that begins with a linear layer get images minus the mean image (centring.py); the model that is
+    validated, saved and left takes plain images.
 
     Raises:
         Failure: the loss is not finite, or another rank is gone.
-        BadInput: `train.centre` is true, and the model does not begin with a flattening and a linear layer.
     """
     _keep_freed_memory()
     device = next(model.parameters()).device
     train_data, validation_data = train_data.to(device), validation_data.to(device)
     pixels, targets = validation_data.pixels(), validation_data.targets()
     teacher_logits = distillation.teacher_logits.to(device) if distillation else None
-    mean = mean_image(train_data) if isinstance(recipe, Train) and recipe.centre else None
+    centre = isinstance(recipe, Train) and recipe.centre and can_be_centred(model)
+    mean = mean_image(train_data) if centre else None
     step = make_step(model, distillation, group)
     state = {**model.state_dict(), **step.state}
     history = [Epoch(**row) for row in snapshots.restore(state)] if snapshots else []

@@ -42,7 +42,7 @@ function countThings(mask) {
  */
 function without(ink, lines, clearance) {
   const mask = above(ink, STROKE);
-  const found = lines(components(mask), mask);
+  const found = lines(mask);
   if (!found.values.includes(1)) return ink;
   const rest = masked(ink, grown(found, 1, 1), 0);
   if (largest(rest.values) < FAINT) return ink;
@@ -58,13 +58,15 @@ function without(ink, lines, clearance) {
 }
 
 /** Strokes that touch the edge and span a side. */
-function spanning(found, { height, width }) {
+function spanning(mask) {
+  const { height, width } = mask;
   const spans = ({ top, bottom, left, right }) => bottom - top >= SPAN * height || right - left >= SPAN * width;
-  return maskOf(found, (one) => spans(one) && atEdge(one, { height, width }, TOUCH));
+  return maskOf(components(mask), (one) => spans(one) && atEdge(one, mask, TOUCH));
 }
 
 /** Strokes that stay close to the sides of their own rectangle, all four of them. */
-function frames(found, mask) {
+function frames(mask) {
+  const found = components(mask);
   const room = DIGIT * Math.min(mask.height, mask.width); // a digit fits in
   return maskOf(found, (one, number) => {
     const [height, width] = [one.bottom - one.top + 1, one.right - one.left + 1];
@@ -93,7 +95,7 @@ function isFrame(found, number, { top, left }, height, width) {
 }
 
 /** Straight lines from edge to edge. Of two that cross, as in a 4, only those near the edges, as in a frame. */
-function crossing(found, mask) {
+function crossing(mask) {
   let [across, down] = [straight(mask), straight(transposed(mask))];
   if (across.length === 1 && down.length === 1)
     [across, down] = [across, down].map((lines) => lines.filter((line) => margin(line) <= NEAR));
@@ -102,8 +104,8 @@ function crossing(found, mask) {
 }
 
 /** The lines of a frame, if there is one near each edge. */
-function fourSides(found, mask) {
-  const lines = crossing(found, mask);
+function fourSides(mask) {
+  const lines = crossing(mask);
   const near = (grid) => {
     const filled = rowSums(grid).map((sum) => sum / grid.width >= SPAN / 2);
     const rows = Math.floor(NEAR * grid.height) + 1;
