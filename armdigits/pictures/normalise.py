@@ -66,7 +66,7 @@ def _cropped(ink: Ink, edge: float) -> Ink:
 def resample(values: Ink, longer: int) -> Ink:
     """Scale an array so that its longer side has `longer` pixels."""
     rows, columns = (max(1, int(size * longer / max(values.shape) + 0.5)) for size in values.shape)
-    return _weights(values.shape[0], rows) @ values @ _weights(values.shape[1], columns).T
+    return np.asarray(_weights(values.shape[0], rows) @ values @ _weights(values.shape[1], columns).T)
 
 
 def _weights(size: int, target: int) -> NDArray[np.float64]:
