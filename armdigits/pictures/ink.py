@@ -110,7 +110,10 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of each pixel and its eight neighbours."""
     height, width = values.shape
     padded = np.pad(values, 1, mode="edge")
-    return np.mean([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
+    mean: NDArray[np.float64] = np.mean(
+        [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0
+    )
+    return mean
 
 
 def _closed(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
