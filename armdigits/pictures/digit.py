@@ -125,7 +125,7 @@ def _crossing(mask: Mask) -> Mask:
     if len(across) == len(down) == 1:
         across = [line for line in across if _margin(line) <= NEAR]
         down = [line for line in down if _margin(line.T) <= NEAR]
-    return np.logical_or.reduce([np.zeros_like(mask), *across, *down])
+    return np.asarray(np.logical_or.reduce([np.zeros_like(mask), *across, *down]))
 
 
 def _four_sides(mask: Mask) -> Mask:
@@ -167,7 +167,7 @@ def _band(line: Mask) -> Mask:
     rows = np.arange(height)[:, None]
     centres = (rows * line).sum(0)[columns] / thickness[columns]
     middle = np.polyval(np.polyfit(columns, centres, 1), np.arange(width))
-    return line & (np.abs(rows - middle) <= np.median(thickness[columns]) / 2 + 1)
+    return np.asarray(line & (np.abs(rows - middle) <= np.median(thickness[columns]) / 2 + 1))
 
 
 def _opened(mask: Mask, length: int) -> Mask:
@@ -175,10 +175,10 @@ def _opened(mask: Mask, length: int) -> Mask:
     width = mask.shape[1]
     if width < length:
         return np.zeros_like(mask)
-    sums = np.cumsum(np.pad(mask, ((0, 0), (1, 0))), axis=1)
+    sums: NDArray[np.int64] = np.cumsum(np.pad(mask, ((0, 0), (1, 0))), axis=1)
     starts = sums[:, length:] - sums[:, :-length] == length  # a run begins here
-    marks = np.cumsum(np.pad(starts, ((0, 0), (length, length - 1))), axis=1)
-    return marks[:, length:] - marks[:, :-length] > 0
+    marks: NDArray[np.int64] = np.cumsum(np.pad(starts, ((0, 0), (length, length - 1))), axis=1)
+    return np.asarray(marks[:, length:] - marks[:, :-length] > 0)
 
 
 def _grown(mask: Mask, reach: int) -> Mask:
@@ -190,7 +190,7 @@ def _grown_along(mask: Mask, rows: int, columns: int) -> Mask:
     height, width = mask.shape
     padded = np.pad(mask, ((rows, rows), (columns, columns)))
     tall = np.logical_or.reduce([padded[y : y + height] for y in range(2 * rows + 1)])
-    return np.logical_or.reduce([tall[:, x : x + width] for x in range(2 * columns + 1)])
+    return np.asarray(np.logical_or.reduce([tall[:, x : x + width] for x in range(2 * columns + 1)]))
 
 
 def _at_edge(found: Components, shape: tuple[int, int], margin: float) -> NDArray[np.bool_]:

@@ -89,7 +89,7 @@ def _background(gray: Gray, level: float, contrast: float) -> NDArray[np.float64
             break  # too few for a fit
         coefficients = np.linalg.lstsq(some[near], values[near], rcond=None)[0]
         surface = some @ coefficients
-    return terms @ coefficients
+    return np.asarray(terms @ coefficients)
 
 
 def _on_a_closing(gray: Gray) -> Ink | None:
@@ -110,7 +110,10 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of each pixel and its eight neighbours."""
     height, width = values.shape
     padded = np.pad(values, 1, mode="edge")
-    return sum(padded[y : y + height, x : x + width] for y in range(3) for x in range(3)) / 9
+    mean: NDArray[np.float64] = np.mean(
+        [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0
+    )
+    return mean
 
 
 def _closed(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:

@@ -66,7 +66,7 @@ def _cropped(ink: Ink, edge: float) -> Ink:
 def resample(values: Ink, longer: int) -> Ink:
     """Scale an array so that its longer side has `longer` pixels."""
     rows, columns = (max(1, int(size * longer / max(values.shape) + 0.5)) for size in values.shape)
-    return _weights(values.shape[0], rows) @ values @ _weights(values.shape[1], columns).T
+    return np.asarray(_weights(values.shape[0], rows) @ values @ _weights(values.shape[1], columns).T)
 
 
 def _weights(size: int, target: int) -> NDArray[np.float64]:
@@ -75,7 +75,7 @@ def _weights(size: int, target: int) -> NDArray[np.float64]:
     centres = (np.arange(target) + 0.5) * step
     x = np.abs(np.arange(size) + 0.5 - centres[:, None]) / max(step, 1)
     weights = np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, np.where(x < 2, ((2.5 - 0.5 * x) * x - 4) * x + 2, 0.0))
-    return weights / weights.sum(1, keepdims=True)
+    return np.asarray(weights / weights.sum(1, keepdims=True))
 
 
 def full_ink(ink: Ink) -> float:
