@@ -12,6 +12,7 @@ Lines that touch the digit are cut out only when what remains keeps clear of all
 fills its picture, such as the top of a 7, also run from edge to edge, but another part of it is then at an edge, too.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -30,7 +31,7 @@ HUG = 0.12  # of a side: how close to the sides of its rectangle a frame stays
 TOUCH = 0.01  # of a side: how close to an edge a line ends that touches it
 CLEAR = 0.04  # of a side: how far from an edge a digit is whose stroke is taken for a line
 ALIKE = 0.5  # of the tallest stroke's height: another digit
-GAP = 0.1  # of its height: between two strokes of one digit, at most
+GAP_ABOVE, GAP_BESIDE = 0.3, 0.1  # of its height: between two strokes of one digit, at most
 FAINT = 0.12  # ink of a digit beside darker lines, at least
 
 
@@ -55,19 +56,18 @@ def digit(ink: Ink) -> Ink:
 
 
 def _count(mask: Mask) -> int:
-    """How many things of a digit's height stand side by side or above each other.
+    """How many things of a digit's height there are.
 
-    Strokes belong to one thing if the gap between them is small, or if one is beside a part of the other's height
-    and above or below a part of its width, as the strokes of a 4 or a 5 are.
+    Strokes are one thing if the gap between their rectangles is small. A larger one may be above or below than beside
+    a stroke: pens that fail break a digit into an upper and a lower part, and digits are written side by side.
     """
     found = components(mask)
     heights = found.bottom - found.top + 1
-    large = np.flatnonzero(heights >= ALIKE * heights.max())
-    near = int(GAP * heights.max())
+    above, beside = (math.ceil(gap * int(heights.max()) / 2) for gap in (GAP_ABOVE, GAP_BESIDE))
     joined = np.zeros_like(mask)
-    for number in large:
-        rows = slice(max(0, found.top[number] - near // 2), found.bottom[number] + 1 + near // 2)
-        columns = slice(max(0, found.left[number] - near // 2), found.right[number] + 1 + near // 2)
+    for number in np.flatnonzero(heights >= ALIKE * heights.max()):
+        rows = slice(max(0, found.top[number] - above), found.bottom[number] + 1 + above)
+        columns = slice(max(0, found.left[number] - beside), found.right[number] + 1 + beside)
         joined[rows, columns] = True
     return len(components(joined).areas)
 

@@ -99,6 +99,12 @@ def test_the_two_strokes_of_a_4_are_one_digit():
     assert mnist_image(encoded((255 * ink).astype(np.uint8))).any()
 
 
+def test_a_stroke_that_a_failing_pen_broke_is_one_digit():
+    ink = drawing(1, 100, 8)
+    ink[80:90] = 0
+    assert similar(mnist_image(encoded((255 * ink).astype(np.uint8))), plain(1))
+
+
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.4, 0.9])
 def test_components_are_those_of_scipy(density):
     mask = np.random.default_rng(0).random((40, 50)) < density
