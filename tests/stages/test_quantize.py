@@ -34,7 +34,7 @@ def test_the_metrics_have_the_documented_keys_and_the_sizes_of_the_files(
     assert metrics["accuracy_drop"] == round(metrics["fp32"]["accuracy"] - metrics["int8"]["accuracy"], 6)
     assert 0.9 < metrics["agreement"] <= 1
     for name in ("fp32", "int8"):
-        assert list(metrics[name]) == ["accuracy", "bytes"]
+        assert list(metrics[name]) == ["accuracy", "calibration_error", "bytes"]
         assert metrics[name]["bytes"] == (pipeline / f"models/{name}.pte").stat().st_size
     assert metrics["int8"]["bytes"] < 0.3 * metrics["fp32"]["bytes"]
 
@@ -66,8 +66,8 @@ def test_scores_compare_the_predictions_of_both_programs() -> None:
     logits = {"fp32": torch.eye(10)[[0, 1, 2, 3]], "int8": torch.eye(10)[[0, 1, 2, 9]]}
     metrics, found = quantize.scores(logits, {"fp32": 40, "int8": 10}, some_images(4))
     assert metrics == {
-        "fp32": {"accuracy": 1.0, "bytes": 40},
-        "int8": {"accuracy": 0.75, "bytes": 10},
+        "fp32": {"accuracy": 1.0, "calibration_error": 0.768031, "bytes": 40},
+        "int8": {"accuracy": 0.75, "calibration_error": 0.518031, "bytes": 10},
         "accuracy_drop": 0.25,
         "agreement": 0.75,
     }
@@ -94,7 +94,7 @@ def built(ran: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     programs = {name: path.read_bytes() for name, path in quantize.PROGRAMS.items()}
     empty = paths.EMPTY_PROGRAM.read_bytes()
     monkeypatch.setattr(quantize, "build_programs", lambda *_: programs)
-    monkeypatch.setattr(quantize, "empty", lambda _: empty)
+    monkeypatch.setattr(quantize, "empty", lambda *_: empty)
     return programs
 
 

@@ -6,7 +6,7 @@ const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, ALIKE, GAP, FAINT }
  * The ink of the digit alone.
  * @throws {Unreadable} there are several things of a digit's size.
  */
-function digit(ink) {
+function digit(ink, single) {
   ink = without(without(ink, spanning, TOUCH), frames, TOUCH);
   ink = without(ink, crossing, CLEAR);
   const { top, left, height, width } = boundsOf(ink, STROKE);
@@ -15,7 +15,7 @@ function digit(ink) {
   const largestArea = Math.max(...found.list.map(({ area }) => area));
   const kept = maskOf(found, ({ area }) => area >= SPECK * largestArea);
   const count = countThings(kept);
-  if (count > 1) throw new Unreadable(`found ${count} digits; crop the picture to one`);
+  if (single && count > 1) throw new Unreadable(`found ${count} digits; crop the picture to one`);
   return masked(ink, grown(kept, 1, 1));
 }
 
