@@ -1,6 +1,7 @@
 // Find the digit in the ink: dirt, frames and ruled lines go.
 
-const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, ALIKE, GAP, FAINT } = settings.numbers.digit;
+const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, ALIKE } = settings.numbers.digit;
+const { GAP_ABOVE, GAP_BESIDE, FAINT } = settings.numbers.digit;
 
 /**
  * The ink of the digit alone.
@@ -24,12 +25,12 @@ function countThings(mask) {
   const heightOfStroke = ({ top, bottom }) => bottom - top + 1;
   const { list } = components(mask);
   const tallest = Math.max(...list.map(heightOfStroke));
-  const near = Math.floor(Math.floor(GAP * tallest) / 2);
+  const [above, beside] = [GAP_ABOVE, GAP_BESIDE].map((gap) => Math.ceil((gap * tallest) / 2));
   const joined = new Uint8Array(mask.values.length);
   for (const one of list) {
     if (heightOfStroke(one) < ALIKE * tallest) continue;
-    const [first, last] = [Math.max(0, one.left - near), Math.min(mask.width, one.right + 1 + near)];
-    for (let row = Math.max(0, one.top - near); row < Math.min(mask.height, one.bottom + 1 + near); row++) {
+    const [first, last] = [Math.max(0, one.left - beside), Math.min(mask.width, one.right + 1 + beside)];
+    for (let row = Math.max(0, one.top - above); row < Math.min(mask.height, one.bottom + 1 + above); row++) {
       joined.fill(1, row * mask.width + first, row * mask.width + last);
     }
   }
