@@ -92,7 +92,7 @@ def test_the_stage_writes_metrics_details_and_predictions_that_agree(
     assert run_stage_here("evaluate") == 0
     metrics, details = read(paths.EVALUATE_METRICS), read(paths.EVALUATE_DETAILS)
     assert list(metrics) == ["dataset", "test_images", "accuracy", "loss", "macro_f1"]
-    assert list(details) == ["macro_precision", "macro_recall", "classes"]
+    assert list(details) == ["calibration_error", "macro_precision", "macro_recall", "classes"]
     rows = list(csv.DictReader(paths.PREDICTIONS.read_text().splitlines()))
     assert len(rows) == metrics["test_images"] == 30
     assert sum(row["actual"] == row["predicted"] for row in rows) / len(rows) == metrics["accuracy"]

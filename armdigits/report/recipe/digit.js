@@ -1,6 +1,6 @@
 // Find the digit in the ink: dirt, frames and ruled lines go.
 
-const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, ALIKE, GAP, FAINT } = settings.numbers.digit;
+const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, ALIKE, GAP_ABOVE, GAP_BESIDE, FAINT } = settings.numbers.digit;
 
 /**
  * The ink of the digit alone.
@@ -19,17 +19,17 @@ function digit(ink) {
   return masked(ink, grown(kept, 1, 1));
 }
 
-/** How many things of a digit's height stand side by side or above each other; strokes with small gaps are one. */
+/** How many things of a digit's height there are; strokes with small gaps are one, above larger ones than beside. */
 function countThings(mask) {
   const heightOfStroke = ({ top, bottom }) => bottom - top + 1;
   const { list } = components(mask);
   const tallest = Math.max(...list.map(heightOfStroke));
-  const near = Math.floor(Math.floor(GAP * tallest) / 2);
+  const [rows, columns] = [GAP_ABOVE, GAP_BESIDE].map((gap) => Math.ceil((gap * tallest) / 2));
   const joined = new Uint8Array(mask.values.length);
   for (const one of list) {
     if (heightOfStroke(one) < ALIKE * tallest) continue;
-    const [first, last] = [Math.max(0, one.left - near), Math.min(mask.width, one.right + 1 + near)];
-    for (let row = Math.max(0, one.top - near); row < Math.min(mask.height, one.bottom + 1 + near); row++) {
+    const [first, last] = [Math.max(0, one.left - columns), Math.min(mask.width, one.right + 1 + columns)];
+    for (let row = Math.max(0, one.top - rows); row < Math.min(mask.height, one.bottom + 1 + rows); row++) {
       joined.fill(1, row * mask.width + first, row * mask.width + last);
     }
   }
