@@ -96,7 +96,7 @@ def built(ran: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     programs = {name: path.read_bytes() for name, path in quantize.PROGRAMS.items()}
     empty = paths.EMPTY_PROGRAM.read_bytes()
     monkeypatch.setattr(quantize, "build_programs", lambda *_: programs)
-    monkeypatch.setattr(quantize, "empty", lambda _: empty)
+    monkeypatch.setattr(quantize, "empty", lambda *_: empty)
     return programs
 
 
