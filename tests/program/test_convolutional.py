@@ -16,6 +16,8 @@ from tests.helpers import some_images
 from tests.program.networks import convolutional
 from tests.program.test_proofs import failed
 
+pytestmark = pytest.mark.slow  # torch's export and ExecuTorch take half a minute
+
 BATCH = 20  # more than 16, from which on torch chooses other convolutions
 
 
