@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--program", choices=PROGRAMS, default="c", help="default: %(default)s")
     options = parser.parse_args()
     with exit_on_failure("benchmarks.pictures"):
-        reader = digit_reader(options.program)
+        reader = digit_reader(options.program, list("0123456789"))
         results: dict[str, Any] = {}
         sources = [*(folder_pictures(folder) for folder in options.folders), mnist_pictures(options.mnist), no_digits()]
         for source in sources:

@@ -43,7 +43,7 @@ def test_a_run_leaves_only_the_lock_and_the_metrics_to_commit(ran):
     new = {line[3:] for line in status.splitlines()}
     names = "benchmark.json benchmark-details.json disagreements.csv evaluate.json export.json history.csv host.json "
     names += "predictions.csv preflight.json quantize.json teach.json train.json"
-    assert new == {"dvc.lock", *(f"metrics/{name}" for name in names.split())}
+    assert new == {"dvc.lock", "data/checksums.txt", *(f"metrics/{name}" for name in names.split())}
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ HEAVY = {
     "matplotlib": {"teach", "evaluate", "quantize", "benchmark"},
     "scipy.stats": {"download", "evaluate"},  # scikit-learn imports it
     "sklearn": {"download", "evaluate"},
-    "torch": set(WITH_DEPS),
+    "torch": {*WITH_DEPS, "preflight"},  # preflight builds the network of code that is new
     "torch._dynamo": {"quantize", "export"},  # torch's compiler; ExecuTorch imports it
     "torchao": {"quantize", "export"},
     "torchvision": set(),  # reads MNIST; the tests' pipeline runs on the digits

@@ -57,8 +57,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a line for each file; returns the exit code."""
     failed = False
-    reader = digit_reader(options.program)
     classes = files.read_json(paths.PROGRAM_RECORD, "quantize")["classes"]
+    reader = digit_reader(options.program, classes)
     shown: list[tuple[bytes, Reading, str]] = []
     for answer, seen in answers(reader, classes, options.files):
         failed |= "error" in answer
@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
     return BadInput.exit_code if failed else 0
 
 
-def digit_reader(name: str) -> Reader:
-    """Load the program `name` of `PROGRAMS`.
+def digit_reader(name: str, classes: list[str]) -> Reader:
+    """Load the program `name` of `PROGRAMS`, for these classes.
 
     Returns:
         A function from the bytes of a picture file to what the program reads in it. It raises BadInput when the file
@@ -87,11 +87,13 @@ def digit_reader(name: str) -> Reader:
     """
     from armdigits.data.preprocessing import mnist_image
     from armdigits.pictures.confidence import confidence, shifted, softmax
+    from armdigits.pictures.digit import are_digits
 
+    single = are_digits(classes)
     program = _c_program() if name == "c" else _executorch_program(name)
 
     def read(content: bytes) -> Reading:
-        image = mnist_image(content)
+        image = mnist_image(content, single)
         probabilities = softmax(program(shifted(image)))
         return Reading(image, probabilities[0].tolist(), confidence(probabilities))
 

@@ -179,7 +179,7 @@ def _read(folder: Path, listing: Listing, classes: Sequence[str]) -> Pictures:
             same = first.setdefault(files.sha256(content), name)
             if same != name:
                 raise BadInput(f"the same file as {same}")
-            image = mnist_image(content)
+            image = mnist_image(content, single=False)  # the name of its folder says that it is one
         except BadInput as problem:
             pictures.left_out.append(f"{name}: {problem}")
         else:

@@ -9,15 +9,16 @@ from armdigits.pictures.ink import ink
 from armdigits.pictures.normalise import normalise
 
 
-def mnist_image(content: bytes) -> NDArray[np.uint8]:
+def mnist_image(content: bytes, single: bool = True) -> NDArray[np.uint8]:
     """Read the digit in a picture file: uint8 [28, 28], 0 is background and 255 ink.
 
     The picture shows one digit. Its ink may be darker or lighter than the background, and the light uneven.
 
     Args:
         content: a file in any format that Pillow reads, or HEIC; of an animation, the first picture counts.
+        single: whether a picture of several things of a digit's size is refused.
 
     Raises:
-        BadInput: the file is not a picture, has too many pixels, or shows nothing but background or several digits.
+        BadInput: the file is not a picture, has too many pixels, or shows nothing but background, or several digits.
     """
-    return normalise(digit(ink(decode(content))))
+    return normalise(digit(ink(decode(content)), single))

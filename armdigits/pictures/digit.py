@@ -13,7 +13,7 @@ fills its picture, such as the top of a 7, also run from edge to edge, but anoth
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +35,20 @@ GAP_ABOVE, GAP_BESIDE = 0.3, 0.1  # of its height: between two strokes of one di
 FAINT = 0.12  # ink of a digit beside darker lines, at least
 
 
-def digit(ink: Ink) -> Ink:
+def are_digits(classes: Iterable[str]) -> bool:
+    """Whether classes are digits, which are in one piece; letters and signs need not be."""
+    return set(classes) <= set("0123456789")
+
+
+def digit(ink: Ink, single: bool = True) -> Ink:
     """The ink of the digit alone.
 
     Args:
         ink: float64 [height, width], from 0 to 1.
+        single: whether several things of a digit's size are refused.
 
     Raises:
-        BadInput: there are several things of a digit's size.
+        BadInput: there are several.
     """
     ink = _without(_without(ink, _spanning, TOUCH), _frames, TOUCH)
     ink = _without(ink, _crossing, CLEAR)
@@ -50,7 +56,7 @@ def digit(ink: Ink) -> Ink:
     ink[rows, columns] = _without(ink[rows, columns], _four_sides, TOUCH)
     found = components(ink > STROKE)
     kept = found.mask(found.areas >= SPECK * found.areas.max())
-    if (count := _count(kept)) > 1:
+    if single and (count := _count(kept)) > 1:
         raise BadInput(f"found {count} digits; crop the picture to one")
     return np.where(_grown(kept, 1), ink, 0)
 

@@ -133,8 +133,10 @@ function show() {
   page.problem.textContent = refused || notice;
   let image = null;
   try {
-    if (present() !== EMPTY)
-      image = normalise(digit(photo ? findInk(photo.gray) : inkOfDrawing(grayOfDrawing(strokes))));
+    if (present() !== EMPTY) {
+      const ink = photo ? findInk(photo.gray) : inkOfDrawing(grayOfDrawing(strokes));
+      image = normalise(digit(ink, settings.single));
+    }
   } catch (problem) {
     if (!(problem instanceof Unreadable)) throw problem;
     page.problem.textContent = problem.message;

@@ -42,7 +42,7 @@ def render() -> str:
     source = {path.name: files.read_bytes(path, "export").decode() for path in (paths.C_HEADER, paths.C_SOURCE)}
     program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
     classes = record["classes"]
-    digits = all(name in "0123456789" for name in classes)
+    digits = digit.are_digits(classes)
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     return environment.get_template("draw.html").render(
@@ -58,6 +58,7 @@ def render() -> str:
         program_bytes=len(program),
         settings={
             "classes": classes,
+            "single": digits,
             "threshold": 0.9,
             "numbers": {name: _numbers(module) for name, module in RECIPE.items()},
         },

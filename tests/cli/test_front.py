@@ -47,8 +47,11 @@ def test_python_m_armdigits_is_the_command(capsys):
         ([], "armdigits: the following arguments are required: VERB; see: armdigits --help"),
         (["fly"], "armdigits: argument VERB: invalid choice: 'fly' (choose from "),
         (["predict"], "predict: the following arguments are required: FILE; see: armdigits predict --help"),
-        (["dataset", "cifar"], "dataset: argument name: invalid choice: 'cifar' (choose from "),
-        (["dataset", "mnist", "digits"], "dataset: unrecognized arguments: digits; see: armdigits --help"),
+        (
+            ["dataset", "cifar"],
+            "dataset: params.yaml: dataset.name: expected one of mnist, digits, idx, folder, got ",
+        ),
+        (["dataset", "mnist", "nowhere"], "dataset: params.yaml: dataset.path: nowhere: no such folder"),
         (["sweep", "--all"], "sweep: unrecognized arguments: --all; see: armdigits --help"),
         (["compare", "one"], "compare: the following arguments are required: FOLDER; see: armdigits compare --help"),
     ],

@@ -20,10 +20,10 @@ def model() -> NeuralNetwork:
 
 
 def test_the_empty_program_returns_the_first_pixels(pipeline: Path) -> None:
-    forward, shape = load((pipeline / paths.EMPTY_PROGRAM).read_bytes())
+    empty = load((pipeline / paths.EMPTY_PROGRAM).read_bytes())
     images = some_images(3).pixels()
-    assert shape == (64, 1, 28, 28)
-    assert torch.equal(forward(images), images.flatten(1)[:, :10])
+    assert empty.input_shape == (64, 1, 28, 28)
+    assert torch.equal(empty.forward(images), images.flatten(1)[:, :10])
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_the_bytes_that_the_record_describes_are_read(written: bytes, weights_sh
 def test_the_record_has_the_digest_of_each_program_and_of_the_weights(written: bytes) -> None:
     record = json.loads(paths.PROGRAM_RECORD.read_text())
     digests = {"fp32.pte": files.sha256(b"other bytes"), "int8.pte": files.sha256(written)}
-    assert record == {"weights_sha256": "0123", "programs_sha256": digests}
+    assert record == {"weights_sha256": "0123", "programs_sha256": digests, "classes": ["0", "1"]}
 
 
 @pytest.mark.parametrize("weights_sha256", [None, "0123"])

@@ -147,7 +147,7 @@ def test_twenty_drawings_give_the_image_and_the_digit_of_predict_on_their_png(
     page: Page, pipeline: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(pipeline)
-    read = digit_reader("c")
+    read = digit_reader("c", list("0123456789"))
     for number in range(20):
         page.draw(slanted(number % 10, number), WIDTHS[number % len(WIDTHS)])
         png = page.png()
@@ -219,7 +219,7 @@ def test_the_page_shows_the_probabilities_of_predict_and_the_time_of_a_call(
 ) -> None:
     monkeypatch.chdir(pipeline)
     page.draw(DIGITS[3], 18)
-    expected = digit_reader("c")(page.png()).probabilities
+    expected = digit_reader("c", list("0123456789"))(page.png()).probabilities
     shown = page.run("return [...page.bars.children].map((bar) => bar.innerText.split(/\\s/)[1])")
     assert shown == [f"{share * 100:.1f}" for share in expected]
     assert re.fullmatch(r"\d+(\.\d)? µs", page.text("time"))

@@ -1,12 +1,13 @@
 // Find the digit in the ink: dirt, frames and ruled lines go.
 
-const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, ALIKE, GAP_ABOVE, GAP_BESIDE, FAINT } = settings.numbers.digit;
+const { STROKE, SPECK, DIGIT, SPAN, NEAR, HUG, TOUCH, CLEAR, ALIKE } = settings.numbers.digit;
+const { GAP_ABOVE, GAP_BESIDE, FAINT } = settings.numbers.digit;
 
 /**
  * The ink of the digit alone.
  * @throws {Unreadable} there are several things of a digit's size.
  */
-function digit(ink) {
+function digit(ink, single) {
   ink = without(without(ink, spanning, TOUCH), frames, TOUCH);
   ink = without(ink, crossing, CLEAR);
   const { top, left, height, width } = boundsOf(ink, STROKE);
@@ -15,21 +16,21 @@ function digit(ink) {
   const largestArea = Math.max(...found.list.map(({ area }) => area));
   const kept = maskOf(found, ({ area }) => area >= SPECK * largestArea);
   const count = countThings(kept);
-  if (count > 1) throw new Unreadable(`found ${count} digits; crop the picture to one`);
+  if (single && count > 1) throw new Unreadable(`found ${count} digits; crop the picture to one`);
   return masked(ink, grown(kept, 1, 1));
 }
 
-/** How many things of a digit's height there are; strokes with small gaps are one, above larger ones than beside. */
+/** How many things of a digit's height stand side by side or above each other; strokes with small gaps are one. */
 function countThings(mask) {
   const heightOfStroke = ({ top, bottom }) => bottom - top + 1;
   const { list } = components(mask);
   const tallest = Math.max(...list.map(heightOfStroke));
-  const [rows, columns] = [GAP_ABOVE, GAP_BESIDE].map((gap) => Math.ceil((gap * tallest) / 2));
+  const [above, beside] = [GAP_ABOVE, GAP_BESIDE].map((gap) => Math.ceil((gap * tallest) / 2));
   const joined = new Uint8Array(mask.values.length);
   for (const one of list) {
     if (heightOfStroke(one) < ALIKE * tallest) continue;
-    const [first, last] = [Math.max(0, one.left - columns), Math.min(mask.width, one.right + 1 + columns)];
-    for (let row = Math.max(0, one.top - rows); row < Math.min(mask.height, one.bottom + 1 + rows); row++) {
+    const [first, last] = [Math.max(0, one.left - beside), Math.min(mask.width, one.right + 1 + beside)];
+    for (let row = Math.max(0, one.top - above); row < Math.min(mask.height, one.bottom + 1 + above); row++) {
       joined.fill(1, row * mask.width + first, row * mask.width + last);
     }
   }
