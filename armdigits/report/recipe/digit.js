@@ -20,7 +20,7 @@ function digit(ink, single) {
   return masked(ink, grown(kept, 1, 1));
 }
 
-/** How many things of a digit's height there are; strokes with small gaps are one, above larger ones than beside. */
+/** How many things of a digit's height stand side by side or above each other; strokes with small gaps are one. */
 function countThings(mask) {
   const heightOfStroke = ({ top, bottom }) => bottom - top + 1;
   const { list } = components(mask);
