@@ -18,16 +18,16 @@ from armdigits.models import networks
 from armdigits.models.layers import layers_of
 from armdigits.report.tables import markdown
 
-CARD = """# Handwritten digits: an fp32 and an int8 program
+CARD = """# {name}: an fp32 and an int8 program
 
-A neural network with {parameters:,} parameters that classifies one handwritten digit, as two
+A neural network with {parameters:,} parameters that classifies an image of 28x28 pixels, as two
 [ExecuTorch](https://docs.pytorch.org/executorch/stable/) programs for the XNNPACK backend, made from the same weights:
 
 | file | accuracy | bytes | SHA-256 |
 |---|---:|---:|---|
 {rows}
 
-Accuracy: share of {test_images:,} test images, none of them used in training. The two programs give the same digit for
+Accuracy: share of {test_images:,} test images, none of them used in training. The two programs give the same class for
 {agreement:.2%} of them. Weights: SHA-256 `{weights}`.
 
 ## Architecture
@@ -46,10 +46,11 @@ float32 [N, {classes}]: the logits of the classes {names}.
 
 ## Limits
 
-- One digit per image. The programs cannot answer "no digit": every image gets {classes} probabilities.
-- The digit must be placed as in MNIST: scaled to fit 20x20 pixels, its centre of mass in the middle of 28x28. Rotated
-  or shifted digits are classified badly. `armdigits/data/preprocessing.py` prepares pictures of any kind.
-- The probabilities are not calibrated, and handwriting unlike that of the training data is classified worse.
+- One digit or sign per image. The programs cannot answer "none": every image gets {classes} probabilities.
+- It must be placed as in MNIST: scaled to fit 20x20 pixels, its centre of mass in the middle of 28x28. Rotated or
+  shifted ones are classified badly. `armdigits/data/preprocessing.py` prepares pictures of any kind.
+- Images unlike those of the training data are classified worse, with probabilities that can be high all the same. The
+  int8 program's expected calibration error on the test images is {calibration_error:.2%}.
 
 ## Python
 
@@ -99,7 +100,7 @@ int main() {{
   const auto outputs = module.forward(images);
   if (!outputs.ok()) return 1;
   const float* logits = outputs->at(0).toTensor().const_data_ptr<float>();
-  return static_cast<int>(std::max_element(logits, logits + {classes}) - logits);  // the digit
+  return static_cast<int>(std::max_element(logits, logits + {classes}) - logits);  // the class
 }}
 ```
 
@@ -144,6 +145,7 @@ def card(
         rows="\n".join(rows),
         test_images=evaluate["test_images"],
         agreement=quantize["agreement"],
+        calibration_error=quantize["int8"]["calibration_error"],
         targets="\n".join(
             f"- `{name}`: {figures['bytes']:,} bytes, {figures['instructions']:,} instructions an image"
             for name, figures in export.items()

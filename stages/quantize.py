@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from armdigits.core import paths, stage
-from armdigits.core.errors import GateFailed
+from armdigits.core.errors import BadInput, GateFailed
 from armdigits.core.files import write_bytes, write_csv, write_json
 from armdigits.core.parameters import Parameters, Quantize
 from armdigits.data.dataset import Split, read_provenance, read_split
@@ -92,10 +92,17 @@ def table(metrics: dict[str, Any], details: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def figure(test: Split, found: list[Disagreement]) -> bytes:
+def named(found: list[Disagreement], classes: list[str]) -> list[tuple[int, str, str, str]]:
+    """The disagreements with the names of the classes."""
+    return [(row.image, classes[row.actual], classes[row.fp32], classes[row.int8]) for row in found]
+
+
+def figure(test: Split, found: list[Disagreement], classes: list[str]) -> bytes:
     """A PNG of the first images that the programs classify differently."""
     shown = found[:SHOWN]
-    captions = [f"{row.actual}, image {row.image}:\nfp32 {row.fp32}, int8 {row.int8}" for row in shown]
+    captions = [
+        f"{actual}, image {image}:\nfp32 {fp32}, int8 {int8}" for image, actual, fp32, int8 in named(shown, classes)
+    ]
     title = f"{len(shown)} of {len(found)} images (of {len(test):,}) that fp32 and int8 classify differently"
     return digits_grid(title, test.images[[row.image for row in shown]].numpy(), captions)
 
@@ -107,6 +114,11 @@ def main(parameters: Parameters) -> None:
     use_threads(parameters.train.threads)
     model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
     calibration = read_split(paths.TRAIN_DATA).pixels()[: settings.calibration_samples]
+    if len(calibration) < settings.calibration_samples:
+        expected = f"at most {len(calibration)}, the training images in {paths.TRAIN_DATA}"
+        raise BadInput(
+            f"params.yaml: quantize.calibration_samples: expected {expected}, got {settings.calibration_samples}"
+        )
     test = read_split(paths.TEST_DATA)
     provenance = read_provenance()
     dataset, classes = {"dataset": provenance["name"]}, provenance["classes"]
@@ -134,8 +146,8 @@ def main(parameters: Parameters) -> None:
     details |= {"disagreements": mcnemar(found), "layers": layer_figures(model, contents["int8"], test.pixels())}
     write_json(paths.QUANTIZE_METRICS, {**dataset, **metrics})
     write_json(paths.QUANTIZE_DETAILS, details)
-    write_csv(paths.DISAGREEMENTS, Disagreement._fields, found)
-    write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found))
+    write_csv(paths.DISAGREEMENTS, Disagreement._fields, named(found, classes))
+    write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found, classes))
     print(table(metrics, details))
 
     drop = metrics["accuracy_drop"]
