@@ -41,9 +41,10 @@ def check_network(name: str, classes: int) -> None:
 def main(parameters: Parameters) -> None:
     """Check the data set and the network; record that the parameters are valid, and which machine this is."""
     survey = registry.survey(parameters.dataset)
+    record = registry.record(parameters.dataset, survey)  # first: other files than before are the reason of the rest
     check_sizes(parameters, len(survey.classes), survey.train_images, survey.added)
     check_network(parameters.model.name, len(survey.classes))
-    write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **registry.record(parameters.dataset, survey)})
+    write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **record})
     write_json(paths.HOST, host.identify())
 
 

@@ -193,5 +193,5 @@ def test_the_comparison_runs_to_its_end(ran, capsys, monkeypatch):
     runtimes.main()
     out = capsys.readouterr().out
     assert "limit: " in out
-    assert out.count(f"| {OURS} ") == out.count(f"| {OURS_C} ") == 2
+    assert out.count(f"| {OURS} ") == out.count(f"| {OURS_C} ") == 3, "two batch sizes, and the overview"
     assert "did not run" not in out
