@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -148,7 +149,7 @@ def test_names_of_any_bytes_are_answered_on_any_terminal(pictures, encoding):
 
 
 def test_a_closed_pipe_ends_it_silently(pictures):
-    command = f"{sys.executable} -m armdigits predict --program c 0.png 1.png 2.png | head -1"
+    command = f"{shlex.quote(sys.executable)} -m armdigits predict --program c 0.png 1.png 2.png | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=pictures, capture_output=True, check=False, env=os.environ)
     assert done.stdout.startswith(b"0.png: ") and done.stderr == b""
 
