@@ -36,7 +36,13 @@ MAX_BYTES = 200_000_000  # of a picture file
 
 
 class Reading(NamedTuple):
-    """What a program reads in a picture: the image that it saw, uint8 [28, 28], and the probability of each class."""
+    """What a program reads in a picture.
+
+    Attributes:
+        image: that it saw, uint8 [28, 28].
+        probabilities: of each class.
+        confidence: of the answer, from 0 to 1; see armdigits/pictures/confidence.py.
+    """
 
     image: "NDArray[np.uint8]"
     probabilities: list[float]
@@ -62,12 +68,13 @@ def run(options: argparse.Namespace) -> int:
     shown: list[tuple[bytes, Reading, str]] = []
     for answer, seen in answers(reader, classes, options.files):
         failed |= "error" in answer
+        text = line(answer, classes)
         if options.json:
             print(json.dumps(answer), flush=True)
         else:
-            print(line(answer, classes), file=sys.stderr if "error" in answer else sys.stdout, flush=True)
+            print(text, file=sys.stderr if "error" in answer else sys.stdout, flush=True)
         if seen and options.show:
-            shown.append((*seen, line(answer, classes)))
+            shown.append((*seen, text))
     if shown:
         from armdigits.pictures.sheet import sheet
 

@@ -9,16 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from armdigits.core import files, paths
 from armdigits.pictures import confidence, decode, digit, ink, normalise
 from armdigits.program import toolchain
-from armdigits.report.charts import PALETTE
+from armdigits.report.templates import package_files, template
 
 DRAW = Path("report/draw.html")
-FOLDER = Path(__file__).parent
 RECIPE = {  # each has a twin in the folder recipe
     "decode": decode,
     "ink": ink,
@@ -43,12 +39,9 @@ def render() -> str:
     program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
     classes = record["classes"]
     digits = digit.are_digits(classes)
-    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
-    environment.trim_blocks = environment.lstrip_blocks = True
-    return environment.get_template("draw.html").render(
-        palette=PALETTE,
-        style=_package_files(STYLES),
-        script=_package_files(SCRIPTS),
+    return template("draw.html").render(
+        style=package_files(*STYLES),
+        script=package_files(*SCRIPTS),
         title="Draw a digit" if digits else f"Draw one of {len(classes)} classes",
         noun="digit" if digits else "sign",
         dataset=quantize["dataset"],
@@ -59,7 +52,6 @@ def render() -> str:
         settings={
             "classes": classes,
             "single": digits,
-            "threshold": 0.9,
             "numbers": {name: _numbers(module) for name, module in RECIPE.items()},
         },
     )
@@ -72,7 +64,3 @@ def _numbers(module: ModuleType) -> dict[str, Any]:
 
 def _is_numeric(value: object) -> bool:
     return all(map(_is_numeric, value)) if isinstance(value, tuple) else isinstance(value, int | float)
-
-
-def _package_files(names: tuple[str, ...]) -> Markup:
-    return Markup("\n".join((FOLDER / name).read_text() for name in names))  # noqa: S704 - files of this package

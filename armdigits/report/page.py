@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from PIL import Image
 from ruamel.yaml import YAML
@@ -25,9 +24,9 @@ from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import confident_mistakes, logits_of
 from armdigits.report import charts, comparison, results
+from armdigits.report.templates import package_files, template
 
 REPORT = Path("report/index.html")
-FOLDER = Path(__file__).parent
 PREDICTED = ("actual", "predicted")  # the columns of predictions.csv
 
 
@@ -45,9 +44,8 @@ def render(base: str = "") -> str:
     quantize = files.read_json(paths.QUANTIZE_METRICS, "quantize")
     layers = files.read_json(paths.QUANTIZE_DETAILS, "quantize").get("layers")
     benchmark = files.read_json(paths.BENCHMARK_DETAILS, "benchmark")
-    return _template().render(
-        palette=charts.PALETTE,
-        style=Markup((FOLDER / "page.css").read_text()),  # noqa: S704 - a file of this package
+    return template("page.html").render(
+        style=package_files("page.css"),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         evaluate=evaluate,
         quantize=quantize,
@@ -66,14 +64,6 @@ def render(base: str = "") -> str:
         provenance=provenance(),
         summary=files.read_bytes(paths.LAYERS, "train").decode(),
     )
-
-
-def _template() -> Template:
-    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
-    environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters["percent"] = lambda share, digits=2: f"{share * 100:.{digits}f} %"
-    environment.filters["thousands"] = lambda number: f"{number:,.0f}"
-    return environment.get_template("page.html")
 
 
 def learning_curves() -> list[dict[str, Any]]:
