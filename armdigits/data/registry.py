@@ -133,8 +133,9 @@ def record(dataset: Dataset, surveyed: Survey) -> dict[str, str]:
 def presets(name: str, surveyed: Survey) -> Values:
     """The values of params.yaml that go with a data set: those of its entry, or else those that fit its size.
 
-    An epoch has at least eight steps, because a model learns little in fewer. Where nothing is known of the images,
-    the gates let pass any accuracy above chance, and a loss of five test images.
+    An epoch has at least eight steps, because a model learns little in fewer. Half of the training images are enough to
+    calibrate, and leave room to remove some. Where nothing is known of the images, the gates let pass any accuracy
+    above chance, and a loss of five test images.
     """
     classes, total = len(surveyed.classes), surveyed.train_images
     validation = min(5000, -(-total // 7))
@@ -146,7 +147,7 @@ def presets(name: str, surveyed: Survey) -> Values:
         "train": {"batch_size": min(32, largest)},
         "evaluate": {"min_accuracy": round(1 / classes, 3)},
         "quantize": {
-            "calibration_samples": min(1024, left),
+            "calibration_samples": min(1024, -(-left // 2)),
             "max_accuracy_drop": min(1.0, max(0.02, round(5 / max(1, surveyed.test_images), 3))),
         },
     }
