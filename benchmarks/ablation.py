@@ -21,6 +21,7 @@ from armdigits.core.errors import exit_on_failure
 from armdigits.core.parameters import Parameters, load_parameters
 from armdigits.data.dataset import Split, read_split
 from armdigits.models.mlp import NeuralNetwork
+from armdigits.models.networks import scale_first_layer
 from armdigits.models.scoring import accuracy, logits_of
 from armdigits.program import build
 from armdigits.program.runtime import Program, use_threads
@@ -30,8 +31,8 @@ from benchmarks.data import NO_AUGMENTATION
 from stages.train import read_distillation
 
 TUTORIAL = {
-    "learning_rate": 0.001, "schedule": "constant", "warm_up": 0, "centre": False, "dropout": 0.2, "teacher_weight": 0,
-    "temperature": 1,
+    "learning_rate": 0.001, "schedule": "constant", "warm_up": 0, "centre": False, "first_layer_scale": 1.0,
+    "dropout": 0.2, "teacher_weight": 0, "temperature": 1,
 }  # fmt: skip
 TRIALS = [  # what was tried and not taken
     ("stroke width up to 0.5 pixels", "augmentation", "stroke", 0.5),
@@ -59,6 +60,7 @@ def recipes(final: Parameters) -> list[tuple[str, Parameters]]:
         ("+ augmentation", {"augmentation": augmentation, "teach": teach}),
         ("+ teacher's soft targets", only("teacher_weight", "temperature")),
         ("+ centred images", only("centre")),
+        (f"+ first layer's initial weights times {recipe['first_layer_scale']:g}", only("first_layer_scale")),
     ]
     rows = []
     for title, sections in changes:
@@ -82,6 +84,7 @@ def run(parameters: Parameters, seed: int, splits: dict[str, Split]) -> tuple[Ne
     recipe = parameters.train.model_copy(update={"seed": seed})
     torch.manual_seed(seed)
     model = NeuralNetwork(dropout=recipe.dropout)
+    scale_first_layer(model, recipe.first_layer_scale)
     start = time.perf_counter()
     data = (splits["train"], splits["validation"])
     *_, last = train(model, *data, recipe, parameters.augmentation, read_distillation(parameters))
@@ -111,7 +114,7 @@ def summary(values: list[float], digits: int = 2) -> str:
 def main(seeds: int, with_trials: bool = False) -> None:
     """Run every row, or every trial, with every seed; print the table."""
     final = load_parameters(paths.PARAMETERS)
-    torch.set_num_threads(final.train.threads)
+    torch.set_num_threads(1)
     use_threads(final.train.threads)
     splits = {name: read_split(path) for name, path in SPLITS.items()}
     rows = []

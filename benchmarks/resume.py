@@ -38,7 +38,7 @@ def time_epochs(folder: Path) -> dict[str, Nanoseconds]:
     """The durations of each training's epochs, int64 [EPOCHS, 1]; snapshots are written to `folder`."""
     parameters = load_parameters(paths.PARAMETERS)
     recipe = parameters.train.model_copy(update={"epochs": EPOCHS + 1})  # the first epoch is a warm-up
-    torch.set_num_threads(recipe.threads)
+    torch.set_num_threads(1)
     torch.manual_seed(SEED)
     data = (noise(IMAGES), noise(VALIDATION_IMAGES))
     distillation = Distillation(torch.randn(IMAGES, 10), recipe.teacher_weight, recipe.temperature)

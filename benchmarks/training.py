@@ -91,8 +91,8 @@ class Loops:
         list(train(self.new_model(), *data, recipe, self.parameters.augmentation, self.distillation))
 
 
-def rate(work: Callable[[], None], images: int, threads: int) -> float:
-    """Images per second of `work`, which handles `images` of them."""
+def rate(work: Callable[[], None], images: int, threads: int = 1) -> float:
+    """Images per second of `work`, which handles `images` of them with `threads` of torch's threads."""
     torch.set_num_threads(threads)
     start = time.perf_counter()
     work()
@@ -101,14 +101,14 @@ def rate(work: Callable[[], None], images: int, threads: int) -> float:
 
 def take_turns(loops: Loops, cores: int) -> dict[str, list[float]]:
     """The images per second of each loop, in each turn."""
-    data, threads = loops.data, loops.parameters.train.threads
+    data = loops.data
     few = data[torch.arange(QUICKSTART_IMAGES) % len(data)]
     rates: dict[str, list[float]] = {QUICKSTART: [], STEP_LOOP: [], PLAIN: [], RECIPE: []}
     for _ in tqdm(range(TURNS), desc="turns", disable=None, leave=False):
         rates[QUICKSTART].append(max(rate(lambda: quickstart(few), len(few), count) for count in {1, cores}))
-        rates[STEP_LOOP].append(rate(lambda: loops.steps(data), len(data), threads))
-        rates[PLAIN].append(rate(lambda: loops.steps(data, plain=True), len(data), threads))
-        rates[RECIPE].append(rate(loops.recipe, len(data) * RECIPE_EPOCHS, threads))
+        rates[STEP_LOOP].append(rate(lambda: loops.steps(data), len(data)))
+        rates[PLAIN].append(rate(lambda: loops.steps(data, plain=True), len(data)))
+        rates[RECIPE].append(rate(loops.recipe, len(data) * RECIPE_EPOCHS))
     return rates
 
 
@@ -122,7 +122,7 @@ def grow(loops: Loops) -> dict[int, list[float]]:
             def work(split: Split = repeated, epochs: int = epochs) -> None:
                 loops.steps(split, epochs)
 
-            rates[size].append(rate(work, size * epochs, loops.parameters.train.threads))
+            rates[size].append(rate(work, size * epochs))
     return rates
 
 

@@ -88,7 +88,7 @@ def benchmark(
     calls = max(FEWEST_CALLS, settings.calls // batch)
     with torch.inference_mode():
         timed = {**variants, CONTROL: variants["int8"]}
-        times = time_interleaved(timed, queries, settings.rounds, calls, settings.seed)
+        times = time_interleaved(timed, queries, settings.rounds, calls, settings.seed, settings.seconds)
     details: dict[str, Any] = {name: summarise(times[name], batch) for name in variants}
     for key, (numerator, denominator) in RATIOS.items():
         details[key] = ratio(times[numerator], times[denominator], settings.seed)

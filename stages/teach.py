@@ -51,7 +51,8 @@ def augmented_digits(data: Split, ranges: Augmentation, seed: int, classes: Sequ
     shown = classes[:ROWS]
     first = torch.tensor([int((data.labels == label).nonzero()[0]) for label in range(len(shown))])
     originals = data[first].pixels().repeat_interleave(COLUMNS, dim=0)
-    images = augment(originals, ranges, torch.Generator().manual_seed(seed))
+    largest = ranges.in_epoch(1, epochs=2)
+    images = augment(originals, largest, torch.Generator().manual_seed(seed))
     images[::COLUMNS] = originals[::COLUMNS]
     captions = [name if column else f"{name}, original" for name in shown for column in range(COLUMNS)]
     pixels = (images[:, 0] * 255).round().to(torch.uint8)
@@ -61,7 +62,7 @@ def augmented_digits(data: Split, ranges: Augmentation, seed: int, classes: Sequ
 def main(parameters: Parameters) -> None:
     """Train, print a line per epoch, and write everything at the end."""
     recipe, augmentation = parameters.teach, parameters.augmentation
-    torch.set_num_threads(recipe.threads)
+    torch.set_num_threads(1)  # see split_step.py
     torch.manual_seed(recipe.seed)
     device = choose_device(parameters.train.device)
     train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
@@ -74,6 +75,7 @@ def main(parameters: Parameters) -> None:
     teacher = Teacher(len(classes)).to(device)
     for epoch in train(teacher, train_data, validation_data, recipe, augmentation, snapshots=snapshots):
         print(epoch.line(recipe.epochs), flush=True)
+    torch.set_num_threads(recipe.threads)
     logits = teacher_logits(teacher, train_data.to(device), augmentation, recipe)
 
     write_tensors(paths.TEACHER_LOGITS, {"teacher_logits": logits}, recipe)

@@ -58,7 +58,7 @@ def main(parameters: Parameters) -> None:
     if recipe.processes != world_size():
         line = f"expected {world_size()}, the number of processes that were started, got {recipe.processes}"
         raise BadInput(f"params.yaml: train.processes: {line}; run: dvc repro train")
-    torch.set_num_threads(recipe.threads)
+    torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
     device = choose_device(recipe.device)
     train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
@@ -77,6 +77,7 @@ def main(parameters: Parameters) -> None:
         snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, inputs) if group.rank == 0 else None
         # Convolutions are faster with the channels of a pixel beside each other; linear layers are not affected.
         model = networks.build(parameters.model.name, len(provenance["classes"]), dropout=recipe.dropout)
+        networks.scale_first_layer(model, recipe.first_layer_scale)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in teacher.py
         shape = (recipe.batch_size, 1, 28, 28)
         summary = torchinfo.summary(model, input_size=shape, device=device, verbose=0, col_width=20)  # 80 in all

@@ -19,6 +19,7 @@ RECIPE = {
     "train.schedule": "constant",
     "train.warm_up": "0.0",
     "train.centre": "false",
+    "train.first_layer_scale": "1.0",
     "train.dropout": "0.2",
     "train.teacher_weight": "0.0",
     "train.temperature": "1.0",
@@ -30,6 +31,7 @@ RECIPE = {
     "augmentation.shear": "0.0",
     "augmentation.shift": "0.0",
     "augmentation.stroke": "0.0",
+    "augmentation.fade": "0.0",
     "evaluate.min_accuracy": "0.0",  # a comparison, no gate
 }
 # The columns in percent: the metrics file and the key in it.

@@ -42,10 +42,21 @@ class Augmentation(Section):
     shear: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[float, Field(ge=0, le=28)]
     stroke: Annotated[float, Field(ge=0, le=1)]
+    fade: Share
+
+    def ranges(self) -> dict[str, float]:
+        """The ranges by name."""
+        return self.model_dump(exclude={"fade"})
 
     def is_on(self) -> bool:
         """Whether any image is changed."""
-        return any(self.model_dump().values())
+        return any(self.ranges().values())
+
+    def in_epoch(self, epoch: int, epochs: int) -> "Augmentation":
+        """The ranges of an epoch, from 1: 1 + `fade` times these in the first epoch, 1 - `fade` times in the last."""
+        progress = (epoch - 1) / (epochs - 1) if epochs > 1 else 0.5
+        factor = 1 + self.fade * (1 - 2 * progress)
+        return self.model_copy(update={name: factor * value for name, value in self.ranges().items()})
 
 
 class Model(Section):
@@ -76,6 +87,7 @@ class Train(Recipe):
     """The model's training."""
 
     centre: bool
+    first_layer_scale: Annotated[float, Field(gt=0, le=100)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     teacher_weight: Share
     temperature: Annotated[float, Field(ge=0.1, le=100)]
@@ -103,6 +115,7 @@ class Benchmark(Section):
 
     batch_sizes: Annotated[list[Count], Field(min_length=1, max_length=16)]
     rounds: Annotated[int, Field(ge=8, le=100_000)]
+    seconds: Annotated[float, Field(gt=0, le=86_400)]
     calls: Annotated[int, Field(ge=8, le=100_000)]
     max_ratio: Annotated[float, Field(gt=0, le=100)]
     threads: Threads
@@ -134,6 +147,14 @@ class Parameters(Section):
         for name, recipe in (("teach", self.teach), ("train", self.train)):
             if recipe.schedule == "constant" and recipe.warm_up:
                 refuse(f"{name}.warm_up", f"0 where {name}.schedule is constant", recipe.warm_up)
+        if self.augmentation.fade and not self.augmentation.is_on():
+            refuse("augmentation.fade", "0 where all of augmentation is 0", self.augmentation.fade)
+        if (largest := self.augmentation.in_epoch(1, 2).stroke) > 1:
+            limit = "at most 1 in the first epoch, where it is 1 + augmentation.fade times as large"
+            refuse("augmentation.stroke", limit, f"{largest:g}")
+        if self.train.threads > 1 and self.train.dropout:
+            alone = "1 where train.dropout is not 0, as threads would share random numbers"
+            refuse("train.threads", alone, self.train.threads)
         if self.teach.views > 1 and not self.augmentation.is_on():
             refuse("teach.views", "1 where all of augmentation is 0", self.teach.views)
         if self.train.teacher_weight == 0 and self.train.temperature != 1:

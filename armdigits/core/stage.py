@@ -17,7 +17,8 @@ from armdigits.core.parameters import Parameters, load_parameters
 def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | None = None) -> None:
     """Run `main` as the stage `name`. Ends the process on failure: exit code 1, 2 (bad input), or 128 + signal.
 
-    A stage takes no arguments but `--help`, which prints the docstring of its script.
+    A stage takes no arguments but `--help`, which prints the docstring of its script. Where `arguments` are not passed,
+    the process is the stage's own, and ends with it.
 
     When `dvc` is killed, its stage keeps running, and the next `dvc repro` would start a second copy. Each stage
     therefore holds a lock; of several ranks only rank 0 does, because it alone writes. After a failure, outputs that
@@ -36,11 +37,20 @@ def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | No
                 main(parameters)
             if not rank:
                 times.record(name)
+            if arguments is None:
+                _exit(0)
     except Ended as ended:
         with suppress(OSError):
-            print(f"{name}: ended by {ended.signal.name}", file=sys.stderr, flush=True)
-            sys.stdout.flush()
-        os._exit(128 + ended.signal)  # unloading torch takes seconds, and there is nothing left to save
+            print(f"{name}: ended by {ended.signal.name}", file=sys.stderr)
+            _exit(128 + ended.signal)
+        os._exit(128 + ended.signal)
+
+
+def _exit(code: int) -> None:
+    """End the process at once. Unloading torch takes up to a second, and there is nothing left to save."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def rank_of_this_process() -> int | None:

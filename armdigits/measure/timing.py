@@ -7,6 +7,7 @@ every variant on the same queries, and a ratio is computed within a round before
 """
 
 import gc
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ Query = TypeVar("Query")  # what a call takes: a batch of images, in any form
 Nanoseconds = NDArray[np.int64]  # [rounds, calls of a block]
 
 WARM_UP_CALLS = 50
+FEWEST_ROUNDS = 24  # for an interval over the rounds
 RESAMPLES = 2000
 # Calls needed to estimate a percentile within 0.5 % at 99 % confidence (MLPerf's table for single stream).
 CALLS_FOR_P90 = 24_576
@@ -27,7 +29,12 @@ CALLS_FOR_P99 = 270_336
 
 
 def time_interleaved(
-    variants: Mapping[str, Callable[[Query], object]], queries: Sequence[Query], rounds: int, calls: int, seed: int
+    variants: Mapping[str, Callable[[Query], object]],
+    queries: Sequence[Query],
+    rounds: int,
+    calls: int,
+    seed: int,
+    seconds: float = math.inf,
 ) -> dict[str, Nanoseconds]:
     """Time every variant on the same queries, without garbage collection.
 
@@ -37,9 +44,10 @@ def time_interleaved(
         rounds: blocks per variant. The variants run in a new random order in each round.
         calls: calls per block.
         seed: of the order.
+        seconds: after which no further round starts, once there are `FEWEST_ROUNDS`.
 
     Returns:
-        For each variant the duration of each call in nanoseconds, int64 [rounds, calls].
+        For each variant the duration of each call in nanoseconds, int64 [rounds that ran, calls].
     """
     durations = {name: np.zeros((rounds, calls), np.int64) for name in variants}
     for call in variants.values():
@@ -51,7 +59,10 @@ def time_interleaved(
     gc.collect()
     gc.disable()
     try:
+        start = time.perf_counter()
         for turn in tqdm(range(rounds), desc="rounds", disable=None, leave=False):
+            if turn >= FEWEST_ROUNDS and time.perf_counter() - start > seconds:
+                return {name: each[:turn] for name, each in durations.items()}
             block = [queries[(turn * calls + position) % len(queries)] for position in range(calls)]
             shuffle(order)
             for name in order:

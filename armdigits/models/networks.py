@@ -1,5 +1,6 @@
 """The networks that `model.name` in params.yaml can choose. For your own: a file beside this one, and a line below."""
 
+import torch
 from torch import nn
 
 from armdigits.core.errors import BadInput
@@ -31,6 +32,15 @@ def build(name: str, classes: int, use_dropout: bool = True, dropout: float = 0.
     if last.shape != (classes,):
         raise BadInput(f"model {name}: expected an output [N, {classes}], got [N, {str(list(last.shape))[1:]}")
     return model
+
+
+@torch.no_grad()
+def scale_first_layer(model: nn.Module, factor: float) -> None:
+    """Multiply the weights of the first convolution or linear layer; biases stay."""
+    for operation in operations_of(model):
+        if isinstance(operation.module, nn.Conv2d | nn.Linear):
+            operation.module.weight.mul_(factor)
+            return
 
 
 def name_of(model: nn.Module) -> str:

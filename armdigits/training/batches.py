@@ -65,6 +65,7 @@ def chunks_of_epoch(
     """
     generator = torch.Generator().manual_seed(epoch_seed(recipe.seed, epoch, ORDER))
     order = torch.randperm(len(data), generator=generator)
+    ranges = augmentation.in_epoch(epoch, recipe.epochs)
     for chunk in order.split(CHUNK_STEPS * recipe.batch_size):
         left_out = len(chunk) % recipe.batch_size % group.world_size
         share = slice(group.rank, len(chunk) - left_out, group.world_size)
@@ -74,7 +75,7 @@ def chunks_of_epoch(
             continue
         images = pixels_of(data.images.index_select(0, rows))
         if numbers is not None:
-            images = transform(images, augmentation, numbers)
+            images = transform(images, ranges, numbers)
         if mean is not None:
             images -= mean
         teacher = None if teacher_logits is None else teacher_logits.index_select(0, rows)

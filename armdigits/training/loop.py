@@ -8,6 +8,7 @@ import ctypes
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 
 import torch
@@ -25,6 +26,7 @@ from armdigits.training.fast_step import choose_step
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
 from armdigits.training.snapshots import Snapshots
+from armdigits.training.split_step import SplitStep
 from armdigits.training.step import Step
 
 FIRST_RATE = 0.04  # of the one-cycle schedule, as a share of the peak
@@ -79,6 +81,8 @@ def train(
     teacher_logits = distillation.teacher_logits.to(device) if distillation else None
     centre = isinstance(recipe, Train) and recipe.centre and can_be_centred(model)
     mean = mean_image(train_data) if centre else None
+    if recipe.threads > 1 and device.type == "cpu":
+        make_step = partial(SplitStep, threads=recipe.threads)
     step = make_step(model, distillation, group)
     state = {**model.state_dict(), **step.state}
     history = [Epoch(**row) for row in snapshots.restore(state)] if snapshots else []

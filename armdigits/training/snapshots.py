@@ -37,7 +37,6 @@ def fingerprint(script: Path, **inputs: Any) -> dict[str, str]:
         "code": {**modules, script.name: files.sha256(script.read_bytes())},
         "versions": [sys.version, np.__version__, torch.__version__, torch.__config__.show()],
         "instruction set": [platform.machine(), torch.backends.cpu.get_cpu_capability()],
-        "threads": torch.get_num_threads(),
     }
     return {name: files.sha256(json.dumps(part, sort_keys=True).encode()) for name, part in parts.items()}
 

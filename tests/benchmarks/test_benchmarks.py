@@ -33,8 +33,8 @@ def test_each_row_of_the_ablation_makes_one_change_and_the_last_is_params_yaml()
     assert recipes[-1] == final
     assert recipes[0].train.schedule == "constant"
     assert not recipes[0].augmentation.is_on()
-    assert recipes[-3].train.teacher_weight == 0
-    assert recipes[-3].augmentation == final.augmentation
+    assert recipes[-4].train.teacher_weight == 0
+    assert recipes[-4].augmentation == final.augmentation
 
 
 def test_each_trial_of_the_ablation_changes_one_parameter():
@@ -62,6 +62,7 @@ def test_the_ablation_has_a_row_per_change_and_one_for_the_int8_program(ran, cap
         "+ augmentation",
         "+ teacher's soft targets",
         "+ centred images",
+        "+ first layer's initial weights times 2",
         "the last row as int8 program",
     ]
 

@@ -102,8 +102,26 @@ def test_a_value_that_does_not_fit_the_number_of_images_gets_one_line(
 
 
 def test_several_views_without_augmentation_are_refused(project: Path) -> None:
-    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift", "stroke")}
-    assert errors(project, **off) == ["params.yaml: teach.views: expected 1 where all of augmentation is 0, got 4"]
+    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift", "stroke", "fade")}
+    assert errors(project, **off) == ["params.yaml: teach.views: expected 1 where all of augmentation is 0, got 8"]
+    off |= {"augmentation__fade": "0.3", "teach__views": "1"}
+    assert errors(project, **off) == [
+        "params.yaml: augmentation.fade: expected 0 where all of augmentation is 0, got 0.3"
+    ]
+
+
+def test_a_stroke_that_the_fade_makes_too_wide_is_refused(project: Path) -> None:
+    assert errors(project, augmentation__stroke="0.8", augmentation__fade="0.5") == [
+        "params.yaml: augmentation.stroke: expected at most 1 in the first epoch, where it is 1 + augmentation.fade "
+        "times as large, got 1.2"
+    ]
+
+
+def test_dropout_with_several_threads_is_refused(project: Path) -> None:
+    assert errors(project, train__threads="2", train__dropout="0.2") == [
+        "params.yaml: train.threads: expected 1 where train.dropout is not 0, as threads would share random numbers, "
+        "got 2"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from torch import nn
 
 from armdigits.core.errors import BadInput
 from armdigits.models import networks
-from armdigits.models.networks import NETWORKS, build, name_of
+from armdigits.models.networks import NETWORKS, build, name_of, scale_first_layer
 
 CNN_PARAMETERS = 416 + 4_640 + 18_496 + 73_856 + 1_290
 
@@ -25,6 +25,15 @@ def test_weights_load_with_and_without_dropout(name: str) -> None:
     assert torch.equal(with_dropout.eval()(pixels), without.eval()(pixels))
     assert not torch.equal(with_dropout.train()(pixels), without.train()(pixels))
     assert name_of(without) == name
+
+
+@pytest.mark.parametrize(("name", "layer"), [("mlp", "linear1"), ("cnn", "conv1")])
+def test_scaling_the_first_layer_changes_its_weights_and_nothing_else(name: str, layer: str) -> None:
+    model = build(name, 10)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    scale_first_layer(model, 2.0)
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[key] * (2 if key == f"{layer}.weight" else 1))
 
 
 def test_the_convolutional_network_is_small() -> None:

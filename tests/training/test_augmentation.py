@@ -6,8 +6,8 @@ from armdigits.core.parameters import Augmentation
 from armdigits.data.sources import digits
 from armdigits.training.augmentation import _maps, _widen, augment, draw, transform
 
-OFF = {"rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0, "stroke": 0.0}
-MILD = {"rotation": 10.0, "zoom": 0.1, "shear": 0.1, "shift": 1.0, "stroke": 0.5}
+OFF = {"rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0, "stroke": 0.0, "fade": 0.0}
+MILD = {"rotation": 10.0, "zoom": 0.1, "shear": 0.1, "shift": 1.0, "stroke": 0.5, "fade": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +24,21 @@ def test_ranges_of_zero_leave_the_images_unchanged(pixels):
     torch.testing.assert_close(augmented(pixels), pixels, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("kind", OFF)
+@pytest.mark.parametrize("kind", [kind for kind in OFF if kind != "fade"])
 def test_each_kind_changes_each_image_differently(pixels, kind):
     same = pixels[:1].repeat(20, 1, 1, 1)
     results = augmented(same, **{kind: MILD[kind]})
     assert len(results.flatten(1).unique(dim=0)) == 20
     assert not any(torch.allclose(result, same[0], atol=1e-3) for result in results)
+
+
+def test_the_ranges_shrink_evenly_from_the_first_epoch_to_the_last():
+    ranges = Augmentation(**{**MILD, "fade": 0.3})
+    factors = [ranges.in_epoch(epoch, 5).rotation / ranges.rotation for epoch in range(1, 6)]
+    assert factors == pytest.approx([1.3, 1.15, 1, 0.85, 0.7])
+    assert ranges.in_epoch(1, 1).ranges() == ranges.ranges(), "a single epoch is in the middle"
+    first = ranges.in_epoch(1, 5).ranges()
+    assert all(value == pytest.approx(1.3 * MILD[name]) for name, value in first.items())
 
 
 def test_the_same_seed_gives_the_same_bits(pixels):

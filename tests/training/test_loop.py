@@ -17,15 +17,15 @@ from armdigits.training.loss import Distillation
 from armdigits.training.step import PlainStep
 from tests.helpers import some_images
 
-OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0)
-MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1, stroke=0.5)
+OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0, fade=0)
+MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1, stroke=0.5, fade=0.2)
 
 
 def recipe(**changes) -> Train:
     values = {
         "epochs": 2, "batch_size": 32, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0,
-        "centre": False, "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1, "threads": 1, "processes": 1,
-        "device": "cpu",
+        "centre": False, "first_layer_scale": 1.0, "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1,
+        "threads": 1, "processes": 1, "device": "cpu",
     }  # fmt: skip
     return Train(**{**values, **changes})
 

@@ -109,20 +109,17 @@ def test_a_snapshot_of_another_training_is_reported_and_not_used(folder, capsys)
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (lambda: {"parameters": {"seed": 2}}, {"parameters"}),
-        (lambda: Path("script.py").write_text("print()"), {"code"}),
-        (lambda: torch.set_num_threads(torch.get_num_threads() + 1), {"threads"}),
+        (lambda: {"parameters": {"seed": 2}}, "parameters"),
+        (lambda: Path("script.py").write_text("print()"), "code"),
     ],
 )
-def test_a_change_of_parameters_code_or_threads_changes_its_part_of_the_fingerprint(folder, change, part):
+def test_a_change_of_parameters_or_code_changes_its_part_of_the_fingerprint(folder, change, part):
     Path("script.py").touch()
-    threads = torch.get_num_threads()
     before = fingerprint(Path("script.py"), parameters={"seed": 1})
     inputs = change()
     after = fingerprint(Path("script.py"), **(inputs if isinstance(inputs, dict) else {"parameters": {"seed": 1}}))
-    torch.set_num_threads(threads)
-    assert {name for name in before if before[name] != after[name]} == part
-    assert set(before) == {"parameters", "code", "versions", "instruction set", "threads"}
+    assert {name for name in before if before[name] != after[name]} == {part}
+    assert set(before) == {"parameters", "code", "versions", "instruction set"}
 
 
 @pytest.fixture
