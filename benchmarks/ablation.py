@@ -36,8 +36,13 @@ TUTORIAL = {
 }  # fmt: skip
 TRIALS = [  # what was tried and not taken
     ("stroke width up to 0.5 pixels", "augmentation", "stroke", 0.5),
+    ("augmentation that does not fade", "augmentation", "fade", 0.0),
+    ("augmentation that fades by half", "augmentation", "fade", 0.5),
+    ("peak learning rate of 0.004", "train", "learning_rate", 0.004),
+    ("first layer's initial weights times 3", "train", "first_layer_scale", 3.0),
     ("teacher's weight of 0.9", "train", "teacher_weight", 0.9),
     ("teacher's weight of 0.5", "train", "teacher_weight", 0.5),
+    ("temperature of 2", "train", "temperature", 2.0),
 ]
 SPLITS = {"train": paths.TRAIN_DATA, "validation": paths.VALIDATION_DATA, "test": paths.TEST_DATA}
 

@@ -1,9 +1,10 @@
 import gc
+import math
 
 import numpy as np
 import pytest
 
-from armdigits.measure.timing import WARM_UP_CALLS, ratio, summarise, time_interleaved
+from armdigits.measure.timing import FEWEST_ROUNDS, WARM_UP_CALLS, ratio, summarise, time_interleaved
 
 
 def test_each_round_times_every_variant_on_equal_queries_in_random_order() -> None:
@@ -18,6 +19,13 @@ def test_each_round_times_every_variant_on_equal_queries_in_random_order() -> No
         queries = [2 * turn % 5, (2 * turn + 1) % 5]
         assert all([query for name, query in calls if name == variant] == queries for variant in "abc")
     assert len({tuple(name for name, _ in calls) for calls in rounds}) > 3
+
+
+@pytest.mark.parametrize(("rounds", "seconds", "ran"), [(40, 0.0, FEWEST_ROUNDS), (40, math.inf, 40), (8, 0.0, 8)])
+def test_no_round_starts_after_the_time_is_up_once_there_are_enough(rounds: int, seconds: float, ran: int) -> None:
+    times = time_interleaved({"a": abs, "b": abs}, [0], rounds, calls=2, seed=1, seconds=seconds)
+    assert [durations.shape for durations in times.values()] == [(ran, 2)] * 2
+    assert all(durations.all() for durations in times.values())
 
 
 def test_garbage_is_not_collected_in_a_timed_call() -> None:
