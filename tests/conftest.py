@@ -29,15 +29,16 @@ SECONDS = "seconds"  # the file there which says how long the pipeline took
 STARTED, WAITED = pytest.StashKey[float](), pytest.StashKey[float]()
 # Python imports it at start-up. Each stage leaves the names of all modules that it has imported when it ends.
 RECORD_IMPORTS = """
-import atexit, sys
+import os, sys
 from pathlib import Path
 
-def write():
+def write_and_exit(code, exit=os._exit):
     stage = sys.orig_argv[-1]
     if stage.startswith("stages."):
         Path(__file__).with_name("imports").joinpath(stage.partition(".")[2]).write_text("\\n".join(sys.modules))
+    exit(code)
 
-atexit.register(write)
+os._exit = write_and_exit  # which ends every stage, see armdigits/core/stage.py
 """
 
 

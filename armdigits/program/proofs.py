@@ -30,8 +30,9 @@ from armdigits.program.contents import (
 
 # The portable kernels may look the batch size up and view [N, 1, 28, 28] as [N, 784]. Neither touches a pixel.
 VIEWS = ("aten::sym_size.int", "executorch_prim::et_view.default")
-# Steps between a number and its integer: a half, and the rounding of a bias of some 10,000 steps to float32.
-ROUNDING = 0.51
+ROUNDING = 0.5  # steps between a number and its integer
+# The quantizer divides by a product of scales in float32. A bias of 100,000 steps can miss its integer by that rounding.
+FLOAT32 = 2.0**-22
 INPUT = Activation(np.float32(1 / 255), -128)  # loses nothing: each of the 256 values of a pixel is one integer
 
 
@@ -180,7 +181,10 @@ def _types(layers: Iterable[Linear]) -> list[str]:
 
 
 def _errors(constants: Iterable[Constant | None], originals: Sequence[Tensor | None]) -> list[float]:
-    """How far each constant is from its original, at most: in quantization steps, or the difference of float32."""
+    """How far each constant is from its original, at most: in quantization steps, or the difference of float32.
+
+    Steps are counted without what the rounding of a number to float32 can add, a share `FLOAT32` of it.
+    """
     errors = [_error(constant, original) for constant, original in zip(constants, originals, strict=False)]
     return errors + [float("inf")] * (len(originals) - len(errors))
 
@@ -190,9 +194,11 @@ def _error(constant: Constant | None, original: Tensor | None) -> float:
         return 0.0
     if constant is None or original is None or constant.stored.shape != original.shape:
         return float("inf")
-    distance = np.abs(constant.values().astype(np.float64) - original.double().numpy())
-    step = 1 if constant.scale is None else constant.scale.reshape(-1, *[1] * (distance.ndim - 1))
-    return float((distance / step).max())
+    expected, stored = original.double().numpy(), constant.stored.astype(np.float64)
+    if constant.scale is None:
+        return float(np.abs(stored - expected).max())
+    step = constant.scale.astype(np.float64).reshape(-1, *[1] * (stored.ndim - 1))
+    return float(((np.abs(stored * step - expected) - FLOAT32 * np.abs(expected)) / step).max().clip(min=0))
 
 
 def _scales(model: nn.Module, calibration: Tensor) -> list[float]:

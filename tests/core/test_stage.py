@@ -18,6 +18,13 @@ from armdigits.core import stage
 stage.run("train", lambda parameters: (print("working", flush=True), time.sleep(60)))
 """
 
+PRINTER = """
+import atexit
+from armdigits.core import stage
+atexit.register(print, "unloading")
+stage.run("train", lambda parameters: print("x" * 100_000))
+"""
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -54,6 +61,11 @@ def test_a_signal_ends_the_stage_in_one_line_with_128_plus_its_number(project: P
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert errors == f"train: ended by {number.name}\n"
+
+
+def test_a_stage_that_is_done_ends_at_once_with_all_of_its_output(project: Path) -> None:
+    done = run(project, sys.executable, "-c", PRINTER)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x" * 100_000 + "\n", "")
 
 
 @pytest.mark.parametrize("name", STAGES)
