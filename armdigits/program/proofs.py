@@ -31,7 +31,7 @@ from armdigits.program.contents import (
 # The portable kernels may look the batch size up and view [N, 1, 28, 28] as [N, 784]. Neither touches a pixel.
 VIEWS = ("aten::sym_size.int", "executorch_prim::et_view.default")
 ROUNDING = 0.5  # steps between a number and its integer
-# The quantizer divides by a product of scales in float32. A bias of 100,000 steps can miss its integer by that rounding.
+# The quantizer divides by a product of scales in float32. A bias of many steps can miss its integer by that rounding.
 FLOAT32 = 2.0**-22
 INPUT = Activation(np.float32(1 / 255), -128)  # loses nothing: each of the 256 values of a pixel is one integer
 

@@ -175,18 +175,18 @@ def test_an_int8_program_without_a_bias_fails_unless_the_model_has_none(
     assert failed(prove_int8(program, without, calibration)) == set()
 
 
-def fade_a_neuron(model: NeuralNetwork) -> None:
-    """Leave one with small weights and a large bias, of some ten million steps."""
+def fade_the_first_layer(model: NeuralNetwork) -> None:
+    """Leave small weights and large biases, of some ten million steps."""
     with torch.no_grad():
-        model.linear1.weight[0].mul_(0.01)
-        model.linear1.bias[0] = 0.3
+        model.linear1.weight.mul_(0.02)
+        model.linear1.bias.copy_(torch.linspace(0.2, 0.4, 96))
 
 
 @pytest.mark.slow
 def test_a_bias_of_many_steps_may_miss_its_integer_by_the_rounding_of_float32(
     model: NeuralNetwork, calibration: Tensor
 ) -> None:
-    faded = changed(model, fade_a_neuron)
+    faded = changed(model, fade_the_first_layer)
     program = build_int8(faded, calibration)
     assert failed(prove_int8(program, faded, calibration)) == set()
     faded.linear1.bias.data[0] *= 1 + 1e-5
