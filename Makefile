@@ -39,7 +39,7 @@ $(READY): pyproject.toml constraints.txt .ci/setup
 repro: $(READY) ## run the pipeline and print the results; without a mirror of MNIST, on the embedded digits
 	@$(BIN)/armdigits reproduce
 
-test: $(READY) ## run the tests, except the slow ones (about four minutes)
+test: $(READY) ## run the tests, except the slow ones (two to four minutes)
 	@$(BIN)/python -m pytest
 
 test-all: $(READY) ## run all tests, and a minute of the fault campaign

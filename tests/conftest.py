@@ -1,6 +1,7 @@
 """Fixtures: a small pipeline that has really run, and the order in which the test processes take the files."""
 
 import fcntl
+import gc
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # as in stages/__init__.p
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("deterministic")
 torch.set_num_threads(1)  # pytest runs a process for each core
+gc.set_threshold(50_000)  # as in stages/__init__.py
 
 FOLDER = "TESTS_PIPELINE"  # the environment variable that names the pipeline's folder
 SECONDS = "seconds"  # the file there which says how long the pipeline took

@@ -40,7 +40,7 @@ def test_one_command_sets_all_values_for_a_folder_of_pictures_and_another_sets_t
     printed = capsys.readouterr().out.splitlines()
     parameters = load_parameters(paths.PARAMETERS)
     assert (parameters.dataset.name, parameters.dataset.path, parameters.dataset.validation) == ("folder", "my ä", 7)
-    assert (parameters.train.batch_size, parameters.quantize.calibration_samples) == (4, 41)
+    assert (parameters.train.batch_size, parameters.quantize.calibration_samples) == (4, 21)
     assert "dataset.path: null -> my ä" in printed
     assert "evaluate.min_accuracy: 0.985 -> 0.333" in printed
     assert printed[-1].startswith("The gates evaluate.min_accuracy and quantize.max_accuracy_drop are low")
