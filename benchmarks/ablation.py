@@ -1,6 +1,6 @@
 """What each part of the training recipe is worth: a row per change, mean and standard deviation over seeds.
 
-    python -m benchmarks.ablation [--seeds 5] [--trials]        (5 minutes; run `make repro` first)
+    python -m benchmarks.ablation [--seeds 5] [--trials]        (6 minutes; run `make repro` first)
 
 Starts from the tutorial's recipe and makes one change per row until the recipe of params.yaml is reached. With
 `--trials`, each row makes one change of that recipe, none of which was taken. The teacher's logits are those in
@@ -32,7 +32,7 @@ from stages.train import read_distillation
 
 TUTORIAL = {
     "learning_rate": 0.001, "schedule": "constant", "warm_up": 0, "centre": False, "first_layer_scale": 1.0,
-    "dropout": 0.2, "teacher_weight": 0, "temperature": 1,
+    "threads": 1, "dropout": 0.2, "teacher_weight": 0, "temperature": 1,
 }  # fmt: skip
 TRIALS = [  # what was tried and not taken
     ("stroke width up to 0.5 pixels", "augmentation", "stroke", 0.5),
@@ -61,8 +61,8 @@ def recipes(final: Parameters) -> list[tuple[str, Parameters]]:
             {"train": TUTORIAL, "augmentation": NO_AUGMENTATION.model_dump(), "teach": {"views": 1}},
         ),
         ("+ one-cycle schedule", only("learning_rate", "schedule", "warm_up")),
-        (f"+ dropout of {recipe['dropout']:g}", only("dropout")),
-        ("+ augmentation", {"augmentation": augmentation, "teach": teach}),
+        (f"+ dropout of {recipe['dropout']:g}", only("dropout", "threads")),
+        ("+ augmentation that fades", {"augmentation": augmentation, "teach": teach}),
         ("+ teacher's soft targets", only("teacher_weight", "temperature")),
         ("+ centred images", only("centre")),
         (f"+ first layer's initial weights times {recipe['first_layer_scale']:g}", only("first_layer_scale")),

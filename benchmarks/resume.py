@@ -82,7 +82,12 @@ def main() -> None:
     for name, values in ratios.items():
         print("{:<18} {ratio:.4f} [{low:.4f}, {high:.4f}]".format(name, **values))
     print(f"an epoch takes {epoch_s} s; the lock takes {lock_us} us, once per run")
-    conditions = {"epochs": EPOCHS, "images": IMAGES, "threads": torch.get_num_threads(), "host": machine}
+    conditions = {
+        "epochs": EPOCHS,
+        "images": IMAGES,
+        "threads": load_parameters(paths.PARAMETERS).train.threads,
+        "host": machine,
+    }
     print(json.dumps({**ratios, "epoch_s": epoch_s, "lock_us": lock_us, **conditions}))
 
 

@@ -86,7 +86,7 @@ class Loops:
 
     def recipe(self) -> None:
         """Everything that the train stage does, but for fewer epochs."""
-        recipe = self.parameters.train.model_copy(update={"epochs": RECIPE_EPOCHS})
+        recipe = self.parameters.train.model_copy(update={"epochs": RECIPE_EPOCHS, "threads": 1})
         data = (self.data, self.validation)
         list(train(self.new_model(), *data, recipe, self.parameters.augmentation, self.distillation))
 
@@ -136,9 +136,9 @@ def main() -> None:
     """Take turns, then grow; print the report."""
     loops, cores = Loops(load_parameters(paths.PARAMETERS)), os.cpu_count() or 1
     rates = take_turns(loops, cores)
-    machine, threads = host.identify(), loops.parameters.train.threads
+    machine = host.identify()
     print("{cpu} ({arch}), {cores} cores, torch {torch}, Python {python}".format(**machine))
-    print(f"threads: {QUICKSTART} 1 or {cores}, the others {threads}, and one more that makes the images")
+    print(f"threads: {QUICKSTART} 1 or {cores}, the others 1, and one more that makes the images")
     print(f"median [smallest, largest] of {TURNS} turns\n")
     for name, values in rates.items():
         print(line(f"{name}, images/s", values))

@@ -12,6 +12,6 @@ if sys.argv[0] == "-m":  # Python sets this while it looks for the module to run
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Read when torch is imported. Its C++ code logs errors that are also raised as exceptions and reported in one line.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-    # Imports and exporters make millions of objects that stay. Looking for garbage among them after every 700 new ones,
-    # the default, takes a fifth of the time.
+    # Imports and exporters make millions of objects that stay. By default Python looks for garbage among them after
+    # every few hundred new ones, which took a fifth of the time of quantize.
     gc.set_threshold(50_000)

@@ -51,8 +51,7 @@ def augmented_digits(data: Split, ranges: Augmentation, seed: int, classes: Sequ
     shown = classes[:ROWS]
     first = torch.tensor([int((data.labels == label).nonzero()[0]) for label in range(len(shown))])
     originals = data[first].pixels().repeat_interleave(COLUMNS, dim=0)
-    largest = ranges.in_epoch(1, epochs=2)
-    images = augment(originals, largest, torch.Generator().manual_seed(seed))
+    images = augment(originals, ranges.largest(), torch.Generator().manual_seed(seed))
     images[::COLUMNS] = originals[::COLUMNS]
     captions = [name if column else f"{name}, original" for name in shown for column in range(COLUMNS)]
     pixels = (images[:, 0] * 255).round().to(torch.uint8)

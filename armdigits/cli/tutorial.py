@@ -20,6 +20,7 @@ RECIPE = {
     "train.warm_up": "0.0",
     "train.centre": "false",
     "train.first_layer_scale": "1.0",
+    "train.threads": "1",
     "train.dropout": "0.2",
     "train.teacher_weight": "0.0",
     "train.temperature": "1.0",

@@ -35,7 +35,7 @@ class Dataset(Section):
 
 
 class Augmentation(Section):
-    """The largest random changes of the training images, for the teacher and for the model."""
+    """The ranges of the random changes of the training images, for the teacher and for the model."""
 
     rotation: Annotated[float, Field(ge=0, le=180)]
     zoom: Annotated[float, Field(ge=0, le=1)]
@@ -57,6 +57,10 @@ class Augmentation(Section):
         progress = (epoch - 1) / (epochs - 1) if epochs > 1 else 0.5
         factor = 1 + self.fade * (1 - 2 * progress)
         return self.model_copy(update={name: factor * value for name, value in self.ranges().items()})
+
+    def largest(self) -> "Augmentation":
+        """The ranges of the first epoch."""
+        return self.in_epoch(1, epochs=2)
 
 
 class Model(Section):
@@ -149,11 +153,12 @@ class Parameters(Section):
                 refuse(f"{name}.warm_up", f"0 where {name}.schedule is constant", recipe.warm_up)
         if self.augmentation.fade and not self.augmentation.is_on():
             refuse("augmentation.fade", "0 where all of augmentation is 0", self.augmentation.fade)
-        if (largest := self.augmentation.in_epoch(1, 2).stroke) > 1:
-            limit = "at most 1 in the first epoch, where it is 1 + augmentation.fade times as large"
-            refuse("augmentation.stroke", limit, f"{largest:g}")
+        if self.augmentation.largest().stroke > 1:
+            limit = f"at most {1 / (1 + self.augmentation.fade):.3g}"
+            why = "as augmentation.fade makes it larger in the first epoch"
+            refuse("augmentation.stroke", f"{limit}, {why}", self.augmentation.stroke)
         if self.train.threads > 1 and self.train.dropout:
-            alone = "1 where train.dropout is not 0, as threads would share random numbers"
+            alone = "1 where train.dropout is not 0, as the order of the threads would change the random numbers"
             refuse("train.threads", alone, self.train.threads)
         if self.teach.views > 1 and not self.augmentation.is_on():
             refuse("teach.views", "1 where all of augmentation is 0", self.teach.views)

@@ -15,10 +15,10 @@ from armdigits.core.parameters import Parameters, load_parameters
 
 
 def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | None = None) -> None:
-    """Run `main` as the stage `name`. Ends the process on failure: exit code 1, 2 (bad input), or 128 + signal.
+    """Run `main` as the stage `name`, then end the process: exit code 0, 1, 2 (bad input), or 128 + signal.
 
-    A stage takes no arguments but `--help`, which prints the docstring of its script. Where `arguments` are not passed,
-    the process is the stage's own, and ends with it.
+    A stage takes no arguments but `--help`, which prints the docstring of its script. With `arguments`, a success
+    returns.
 
     When `dvc` is killed, its stage keeps running, and the next `dvc repro` would start a second copy. Each stage
     therefore holds a lock; of several ranks only rank 0 does, because it alone writes. After a failure, outputs that
@@ -37,20 +37,13 @@ def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | No
                 main(parameters)
             if not rank:
                 times.record(name)
-            if arguments is None:
-                _exit(0)
+        if arguments is None:
+            os._exit(0)  # unloading torch takes up to a second, and there is nothing left to save
     except Ended as ended:
-        with suppress(OSError):
-            print(f"{name}: ended by {ended.signal.name}", file=sys.stderr)
-            _exit(128 + ended.signal)
+        with suppress(OSError, AttributeError):  # the second where stdout was closed before the start
+            print(f"{name}: ended by {ended.signal.name}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
         os._exit(128 + ended.signal)
-
-
-def _exit(code: int) -> None:
-    """End the process at once. Unloading torch takes up to a second, and there is nothing left to save."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def rank_of_this_process() -> int | None:

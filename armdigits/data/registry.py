@@ -133,9 +133,9 @@ def record(dataset: Dataset, surveyed: Survey) -> dict[str, str]:
 def presets(name: str, surveyed: Survey) -> Values:
     """The values of params.yaml that go with a data set: those of its entry, or else those that fit its size.
 
-    An epoch has at least eight steps, because a model learns little in fewer. Half of the training images are enough to
-    calibrate, and leave room to remove some. Where nothing is known of the images, the gates let pass any accuracy
-    above chance, and a loss of five test images.
+    An epoch has at least eight steps, because a model learns little in fewer. At most half of the training images
+    calibrate, so that some can be removed later without an error. Where nothing is known of the images, the gates
+    let pass any accuracy above chance, and a loss of five test images.
     """
     classes, total = len(surveyed.classes), surveyed.train_images
     validation = min(5000, -(-total // 7))

@@ -37,10 +37,8 @@ def build(name: str, classes: int, use_dropout: bool = True, dropout: float = 0.
 @torch.no_grad()
 def scale_first_layer(model: nn.Module, factor: float) -> None:
     """Multiply the weights of the first convolution or linear layer; biases stay."""
-    for operation in operations_of(model):
-        if isinstance(operation.module, nn.Conv2d | nn.Linear):
-            operation.module.weight.mul_(factor)
-            return
+    modules = (operation.module for operation in operations_of(model))
+    next(module for module in modules if isinstance(module, nn.Conv2d | nn.Linear)).weight.mul_(factor)
 
 
 def name_of(model: nn.Module) -> str:

@@ -32,7 +32,7 @@ from armdigits.program.contents import (
 VIEWS = ("aten::sym_size.int", "executorch_prim::et_view.default")
 ROUNDING = 0.5  # steps between a number and its integer
 # The quantizer divides by a product of scales in float32. A bias of many steps can miss its integer by that rounding.
-FLOAT32 = 2.0**-22
+FLOAT32_ERROR = 2.0**-22  # relative
 INPUT = Activation(np.float32(1 / 255), -128)  # loses nothing: each of the 256 values of a pixel is one integer
 
 
@@ -183,7 +183,7 @@ def _types(layers: Iterable[Linear]) -> list[str]:
 def _errors(constants: Iterable[Constant | None], originals: Sequence[Tensor | None]) -> list[float]:
     """How far each constant is from its original, at most: in quantization steps, or the difference of float32.
 
-    Steps are counted without what the rounding of a number to float32 can add, a share `FLOAT32` of it.
+    Steps exclude the rounding error of float32, at most `FLOAT32_ERROR` times the number.
     """
     errors = [_error(constant, original) for constant, original in zip(constants, originals, strict=False)]
     return errors + [float("inf")] * (len(originals) - len(errors))
@@ -198,7 +198,7 @@ def _error(constant: Constant | None, original: Tensor | None) -> float:
     if constant.scale is None:
         return float(np.abs(stored - expected).max())
     step = constant.scale.astype(np.float64).reshape(-1, *[1] * (stored.ndim - 1))
-    return float(((np.abs(stored * step - expected) - FLOAT32 * np.abs(expected)) / step).max().clip(min=0))
+    return float(((np.abs(stored * step - expected) - FLOAT32_ERROR * np.abs(expected)) / step).max().clip(min=0))
 
 
 def _scales(model: nn.Module, calibration: Tensor) -> list[float]:

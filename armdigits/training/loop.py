@@ -62,14 +62,14 @@ def train(
     distillation: Distillation | None = None,
     snapshots: Snapshots | None = None,
     group: Group = SINGLE,
-    make_step: Callable[[nn.Module, Distillation | None, Group], Step] = choose_step,
+    make_step: Callable[[nn.Module, Distillation | None, Group], Step] | None = None,
 ) -> Iterator[Epoch]:
     """Train `model` in place, on its device, and yield the history row by row.
 
     With `snapshots`, a training that was interrupted resumes after its last complete epoch, and yields the epochs
     before it again. With several ranks, only rank 0 has snapshots, validates, and yields. With `train.centre`, the
     steps of a model that begins with a linear layer get images minus the mean image (centring.py); the model that is
-    validated, saved and left takes plain images.
+    validated, saved and left takes plain images. `make_step` makes the step; None chooses it by model and threads.
 
     Raises:
         Failure: the loss is not finite, or another rank is gone.
@@ -81,8 +81,9 @@ def train(
     teacher_logits = distillation.teacher_logits.to(device) if distillation else None
     centre = isinstance(recipe, Train) and recipe.centre and can_be_centred(model)
     mean = mean_image(train_data) if centre else None
-    if recipe.threads > 1 and device.type == "cpu":
-        make_step = partial(SplitStep, threads=recipe.threads)
+    if make_step is None:
+        is_split = recipe.threads > 1 and device.type == "cpu"
+        make_step = partial(SplitStep, threads=recipe.threads) if is_split else choose_step
     step = make_step(model, distillation, group)
     state = {**model.state_dict(), **step.state}
     history = [Epoch(**row) for row in snapshots.restore(state)] if snapshots else []
@@ -160,7 +161,7 @@ def _not_finite(recipe: Recipe, epoch: int, step: int) -> Failure:
 def _keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next chunk, instead of returning it to the kernel and asking for it again.
 
-    Page faults stall both threads and made an epoch 10 % slower. With other C libraries this does nothing.
+    Page faults stall all threads and made an epoch 10 % slower. With other C libraries this does nothing.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD (malloc.h)

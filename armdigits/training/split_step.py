@@ -9,55 +9,52 @@ from concurrent.futures import ThreadPoolExecutor
 
 from torch import Tensor, cat, nn
 
-from armdigits.training.loss import Distillation, loss
+from armdigits.core.errors import BadInput
+from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
 from armdigits.training.step import PlainStep
 
 
 class SplitStep(PlainStep):
-    """The plain step, whose gradients are the sum of those of the threads, added in the same order each time.
+    """The plain step, whose gradients are the mean of those of the threads, added in the same order each time.
 
     Each thread computes with a replica of the model, which has the same weights, and gradients and buffers of its own:
     batch normalization uses the statistics of a share of the batch, as with several ranks, and the model keeps those
-    of the first share. The model must not draw random numbers, which threads would get in any order.
+    of the first share. The model must not draw random numbers: threads would draw them in an arbitrary order.
     """
 
     def __init__(
         self, model: nn.Module, distillation: Distillation | None = None, group: Group = SINGLE, threads: int = 2
     ) -> None:
-        """As for `PlainStep`, with at least two threads. Call torch.set_num_threads(1) before."""
+        """As for `PlainStep`, with at least two threads. Call torch.set_num_threads(1) before.
+
+        Raises:
+            BadInput: the model has dropout.
+        """
         super().__init__(model, distillation, group)
-        self._replicas = [model]
+        if any(isinstance(module, nn.Dropout) and module.p for module in model.modules()):
+            raise BadInput("params.yaml: train.threads: expected 1 for a network with dropout")
+        self._parts: list[PlainStep] = [self]
         for _ in range(threads - 1):
-            replica = copy.deepcopy(model).train()
-            for parameter, original in zip(replica.parameters(), model.parameters(), strict=True):
+            part = copy.copy(self)
+            part.model = copy.deepcopy(model).train()
+            for parameter, original in zip(part.model.parameters(), model.parameters(), strict=True):
                 parameter.data = original.data
-            self._replicas.append(replica)
+            self._parts.append(part)
         self._threads = ThreadPoolExecutor(threads - 1)
 
-    def __call__(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, learning_rate: float) -> Tensor:
-        """See `step.Step`."""
-        self.optimizer.param_groups[0]["lr"] = learning_rate
-        count = len(self._replicas)
+    def backpropagate(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
+        """See `PlainStep.backpropagate`."""
+        count = len(self._parts)
         teacher = [None] * count if teacher_logits is None else teacher_logits.chunk(count)
-        first, *others = zip(self._replicas, images.chunk(count), labels.chunk(count), teacher, strict=False)
-        futures = [self._threads.submit(self._backpropagate, *share, len(labels)) for share in others]
-        logits = [self._backpropagate(*first, len(labels)), *(future.result() for future in futures)]
-        used = [self.model, *(replica for replica, *_ in others)]  # fewer than threads if the batch has too few images
-        for parameter, *copies in zip(*(replica.parameters() for replica in used), strict=True):
+        # With fewer images than threads, there are fewer shares than parts.
+        first, *others = zip(self._parts, images.chunk(count), labels.chunk(count), teacher, strict=False)
+        futures = [self._threads.submit(PlainStep.backpropagate, *share) for share in others]
+        logits = [PlainStep.backpropagate(*first), *(future.result() for future in futures)]
+        shares = [len(each) / len(labels) for each in logits]
+        for parameter, *replicas in zip(*(part.model.parameters() for part, *_ in (first, *others)), strict=True):
             if parameter.grad is not None:
-                for each in copies:
-                    parameter.grad += each.grad
-                self.group.all_reduce(parameter.grad)
-        self.optimizer.step()
+                parameter.grad *= shares[0]
+                for replica, share in zip(replicas, shares[1:], strict=True):
+                    parameter.grad.add_(replica.grad, alpha=share)
         return cat(logits)
-
-    def _backpropagate(
-        self, replica: nn.Module, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, batch_size: int
-    ) -> Tensor:
-        """Set the replica's gradients to a share of those of the batch's mean loss; returns the share's logits."""
-        logits: Tensor = replica(images)
-        mean_loss = loss(logits, labels, teacher_logits, *self.loss_settings)
-        replica.zero_grad()
-        (mean_loss * (len(labels) / (batch_size * self.group.world_size))).backward()
-        return logits.detach()

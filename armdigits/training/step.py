@@ -40,14 +40,19 @@ class PlainStep:
     def __call__(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, learning_rate: float) -> Tensor:
         """See `Step`."""
         self.optimizer.param_groups[0]["lr"] = learning_rate
-        logits: Tensor = self.model(images)
-        mean_loss = loss(logits, labels, teacher_logits, *self.loss_settings)
-        self.optimizer.zero_grad()
-        (mean_loss / self.group.world_size).backward()
+        logits = self.backpropagate(images, labels, teacher_logits)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 self.group.all_reduce(parameter.grad)
         self.optimizer.step()
+        return logits
+
+    def backpropagate(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
+        """Set the model's gradients to those of the batch's mean loss; returns the logits, detached."""
+        logits: Tensor = self.model(images)
+        mean_loss = loss(logits, labels, teacher_logits, *self.loss_settings)
+        self.model.zero_grad()
+        (mean_loss / self.group.world_size).backward()
         return logits.detach()
 
 

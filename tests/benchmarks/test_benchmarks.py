@@ -26,8 +26,10 @@ def test_noise_has_the_shape_of_digits_and_every_label():
     assert data.labels.tolist() == list(range(10)) * 2
 
 
-def test_each_row_of_the_ablation_makes_one_change_and_the_last_is_params_yaml():
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_row_of_the_ablation_makes_one_change_and_the_last_is_params_yaml(threads):
     final = load_parameters(PARAMETERS)
+    final = final.model_copy(update={"train": final.train.model_copy(update={"threads": threads})})
     titles, recipes = zip(*ablation.recipes(final), strict=True)
     assert titles[0] == "tutorial's recipe"
     assert recipes[-1] == final
@@ -59,7 +61,7 @@ def test_the_ablation_has_a_row_per_change_and_one_for_the_int8_program(ran, cap
         "tutorial's recipe",
         "+ one-cycle schedule",
         "+ dropout of 0",
-        "+ augmentation",
+        "+ augmentation that fades",
         "+ teacher's soft targets",
         "+ centred images",
         "+ first layer's initial weights times 2",

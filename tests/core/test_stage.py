@@ -24,6 +24,7 @@ from armdigits.core import stage
 atexit.register(print, "unloading")
 stage.run("train", lambda parameters: print("x" * 100_000))
 """
+needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
 
 @pytest.fixture
@@ -66,6 +67,20 @@ def test_a_signal_ends_the_stage_in_one_line_with_128_plus_its_number(project: P
 def test_a_stage_that_is_done_ends_at_once_with_all_of_its_output(project: Path) -> None:
     done = run(project, sys.executable, "-c", PRINTER)
     assert (done.returncode, done.stdout, done.stderr) == (0, "x" * 100_000 + "\n", "")
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "errors"),
+    [
+        pytest.param("/dev/full", 1, "train: No space left on device\n", marks=needs_dev_full),
+        ("&-", 0, ""),
+    ],
+)
+def test_a_stage_whose_output_cannot_be_written_says_so_unless_there_is_none(
+    project: Path, target: str, code: int, errors: str
+) -> None:
+    done = run(project, "sh", "-c", f'"$0" -c "$1" >{target}', sys.executable, PRINTER)
+    assert (done.returncode, done.stderr) == (code, errors)
 
 
 @pytest.mark.parametrize("name", STAGES)

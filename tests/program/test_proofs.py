@@ -175,7 +175,7 @@ def test_an_int8_program_without_a_bias_fails_unless_the_model_has_none(
     assert failed(prove_int8(program, without, calibration)) == set()
 
 
-def fade_the_first_layer(model: NeuralNetwork) -> None:
+def shrink_the_first_layer(model: NeuralNetwork) -> None:
     """Leave small weights and large biases, of some ten million steps."""
     with torch.no_grad():
         model.linear1.weight.mul_(0.02)
@@ -186,11 +186,11 @@ def fade_the_first_layer(model: NeuralNetwork) -> None:
 def test_a_bias_of_many_steps_may_miss_its_integer_by_the_rounding_of_float32(
     model: NeuralNetwork, calibration: Tensor
 ) -> None:
-    faded = changed(model, fade_the_first_layer)
-    program = build_int8(faded, calibration)
-    assert failed(prove_int8(program, faded, calibration)) == set()
-    faded.linear1.bias.data[0] *= 1 + 1e-5
-    assert failed(prove_int8(program, faded, calibration)) == {"biases"}
+    shrunk = changed(model, shrink_the_first_layer)
+    program = build_int8(shrunk, calibration)
+    assert failed(prove_int8(program, shrunk, calibration)) == set()
+    shrunk.linear1.bias.data[0] *= 1 + 1e-5
+    assert failed(prove_int8(program, shrunk, calibration)) == {"biases"}
 
 
 @pytest.mark.slow

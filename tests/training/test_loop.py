@@ -9,11 +9,12 @@ from armdigits.core.parameters import Augmentation, Train
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.scoring import accuracy, cross_entropy, logits_of
 from armdigits.training import batches
-from armdigits.training.batches import ORDER, epoch_seed
+from armdigits.training.batches import ORDER, chunks_of_epoch, epoch_seed
 from armdigits.training.centring import mean_image
 from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import Epoch, learning_rate, train
 from armdigits.training.loss import Distillation
+from armdigits.training.split_step import SplitStep
 from armdigits.training.step import PlainStep
 from tests.helpers import some_images
 
@@ -31,7 +32,7 @@ def recipe(**changes) -> Train:
 
 
 def trained(
-    augmentation: Augmentation = OFF, distillation: Distillation | None = None, make_step=choose_step, **changes
+    augmentation: Augmentation = OFF, distillation: Distillation | None = None, make_step=None, **changes
 ) -> tuple[NeuralNetwork, list[Epoch]]:
     """A model trained on 70 images of noise, and its history."""
     options = recipe(**changes)
@@ -114,8 +115,8 @@ def test_training_equals_a_plain_loop_with_autograd_and_torchs_adam():
             optimizer.zero_grad()
             functional.cross_entropy(plain(images.pixels()[rows]), images.targets()[rows]).backward()
             optimizer.step()
-    for make_step in (choose_step, PlainStep):
-        model, _ = trained(dropout=0.0, make_step=make_step)
+    for kind in ({"make_step": choose_step}, {"make_step": PlainStep}, {"threads": 2}):
+        model, _ = trained(dropout=0.0, **kind)
         assert equal_up_to_rounding(model, plain)
 
 
@@ -131,10 +132,27 @@ def test_centred_training_equals_a_plain_loop_on_images_minus_their_mean():
         functional.cross_entropy(plain(images.pixels()[rows] - mean), images.targets()[rows]).backward()
         optimizer.step()
     plain.linear1.bias.data -= plain.linear1.weight.detach() @ mean.flatten()
-    for make_step in (choose_step, PlainStep):
-        model, _ = trained(epochs=1, centre=True, dropout=0.0, make_step=make_step)
+    for kind in ({"make_step": choose_step}, {"make_step": PlainStep}, {"threads": 2}):
+        model, _ = trained(epochs=1, centre=True, dropout=0.0, **kind)
         assert equal_up_to_rounding(model, plain)
     assert not equal_up_to_rounding(trained(epochs=1, centre=False, dropout=0.0)[0], plain)
+
+
+def test_with_several_threads_the_step_is_split():
+    one, two, split = (trained(dropout=0.0, **kind)[0] for kind in ({}, {"threads": 2}, {"make_step": SplitStep}))
+    assert equal(two, split)
+    assert not equal(two, one)
+
+
+def test_the_augmentation_of_an_epoch_fades():
+    images, options = some_images(70), recipe(epochs=2)
+    fading = MILD.model_copy(update={"stroke": 0.0, "fade": 1.0})
+    first, last = (
+        [next(chunks_of_epoch(images, None, options, ranges, epoch)).images for ranges in (fading, OFF)]
+        for epoch in (1, 2)
+    )
+    assert not torch.allclose(*first, atol=0.1)
+    torch.testing.assert_close(*last, rtol=0, atol=1e-4)
 
 
 def test_the_first_step_moves_weights_by_the_learning_rate():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from armdigits.core.errors import BadInput
 from armdigits.models.cnn import ConvolutionalNetwork
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.teacher import Teacher
@@ -39,6 +40,7 @@ def test_the_plain_step_equals_a_loop_with_autograd_and_torchs_adam(kind):
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("images", [2, 33])
 def test_the_split_step_equals_the_plain_step_without_batch_normalization(threads, images):
+    torch.manual_seed(0)
     model = ConvolutionalNetwork(dropout=0.0)
     usual = copy.deepcopy(model)
     batch = IMAGES.pixels()[:images], IMAGES.targets()[:images], torch.randn(images, 10)
@@ -48,7 +50,13 @@ def test_the_split_step_equals_the_plain_step_without_batch_normalization(thread
         torch.testing.assert_close(split(*batch, rate), plain(*batch, rate), rtol=0, atol=1e-4)
         for parameter, expected in zip(model.parameters(), usual.parameters(), strict=True):
             torch.testing.assert_close(parameter.grad, expected.grad, rtol=0, atol=1e-5)
+            torch.testing.assert_close(parameter, expected, rtol=0, atol=rate / 10)
             parameter.data.copy_(expected)  # the next gradients are compared at equal weights
+
+
+def test_a_network_with_dropout_is_not_split():
+    with pytest.raises(BadInput, match=r"^params.yaml: train.threads: expected 1 for a network with dropout$"):
+        SplitStep(NeuralNetwork(dropout=0.2))
 
 
 def test_the_split_step_gives_the_same_bits_each_time():
