@@ -114,7 +114,7 @@ def test_a_rank_that_refuses_its_parameters_ends_all_with_its_line(project):
     set_epochs(project, EPOCHS)
     assert done.returncode == 2
     lines = {line.partition("params.yaml: ")[2] for line in done.stderr.splitlines()}
-    assert lines == {"train.epochs: input should be greater than or equal to 1, got 0"}
+    assert lines == {"train.epochs: input should be greater than or equal to 1, got 0"}, done.stderr
 
 
 def test_a_single_process_is_started_without_torchrun(project):
