@@ -204,6 +204,12 @@ def c_program(_task: Task) -> Call:
     return lambda query: forward(query.tensor)
 
 
+def c_program_arrays(_task: Task) -> Call:
+    """The same, called with an array."""
+    forward = read_c_program().on_arrays()
+    return lambda query: forward(query.array)
+
+
 @cache
 def int8_contents() -> Contents:
     """What the int8 program holds."""
@@ -217,6 +223,7 @@ REFERENCES: dict[str, Runtime] = {  # timed in every process
 }
 RUNTIMES: dict[str, Runtime] = {
     **REFERENCES,
+    "our C program, arrays": Runtime(c_program_arrays, kind="int8"),
     "our fp32 program": Runtime(partial(program, paths.FP32_PROGRAM)),
     "PyTorch eager": Runtime(eager),
     "torch.compile": Runtime(compiled),

@@ -29,6 +29,8 @@ def test_arrays_and_tensors_of_both_types_give_the_int8_programs_logits(program:
     for logits in (
         torch.from_numpy(program(images.numpy())),
         torch.from_numpy(program(test.pixels().numpy())),
+        torch.from_numpy(program.on_arrays()(test.pixels().numpy())),
+        torch.from_numpy(program.on_arrays(float_pixels=False)(images.numpy())),
         program.on_tensors()(test.pixels()),
         program.on_tensors(float_pixels=False)(images),
     ):
@@ -36,9 +38,10 @@ def test_arrays_and_tensors_of_both_types_give_the_int8_programs_logits(program:
 
 
 def test_a_function_keeps_its_library_loaded(ran: Path) -> None:
-    forward = read_c_program().on_tensors()
+    for_tensors, for_arrays = read_c_program().on_tensors(), read_c_program().on_arrays()
     gc.collect()
-    assert forward(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+    assert for_tensors(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+    assert for_arrays(np.zeros((1, 784), np.float32)).shape == (1, 10)
 
 
 @pytest.mark.parametrize(
