@@ -33,7 +33,7 @@ class SplitStep(PlainStep):
         """
         super().__init__(model, distillation, group)
         if any(isinstance(module, nn.Dropout) and module.p for module in model.modules()):
-            raise BadInput(f"params.yaml: threads of train or teach: expected 1 for a network with dropout, got {threads}")
+            raise BadInput(f"params.yaml: threads of train or teach: expected 1 with dropout, got {threads}")
         self._parts: list[PlainStep] = [self]
         for _ in range(threads - 1):
             part = copy.copy(self)

@@ -56,7 +56,7 @@ def test_the_split_step_equals_the_plain_step_without_batch_normalization(thread
 
 
 def test_a_network_with_dropout_is_not_split():
-    with pytest.raises(BadInput, match=r"threads of train or teach: expected 1 for a network with dropout, got 2$"):
+    with pytest.raises(BadInput, match=r"threads of train or teach: expected 1 with dropout, got 2$"):
         SplitStep(NeuralNetwork(dropout=0.2))
 
 
