@@ -47,10 +47,9 @@ class CProgram:
 
     def __init__(self, library: Path) -> None:
         """Load a library that `compile_library` made."""
-        self._interface = cffi.FFI()
-        self._for_arrays = _open(library, self._interface, "void *")
-        self._for_tensors = _open(library, cffi.FFI(), "uintptr_t")
-        self._classes: int = self._for_arrays.digits_classes()
+        self._path, self._interface = library, cffi.FFI()
+        self._library = _open(library, self._interface, "void *")
+        self._classes: int = self._library.digits_classes()
 
     def on_tensors(self, float_pixels: bool = True) -> Callable[["Tensor"], "Tensor"]:
         """A function from a contiguous tensor [N, 1, 28, 28] to logits float32 [N, 10], without checks or copies.
@@ -60,7 +59,7 @@ class CProgram:
         """
         from torch import empty
 
-        library, classes = self._for_tensors, self._classes
+        library, classes = _open(self._path, cffi.FFI(), "uintptr_t"), self._classes
         call = library.digits_batch_float if float_pixels else library.digits_batch
 
         # cffi unloads a library that nothing refers to, with the code that `call` points to.
@@ -74,7 +73,7 @@ class CProgram:
 
     def on_arrays(self, float_pixels: bool = True) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
         """The same from a contiguous array [N, ...] of 784 pixels each to an array, which takes less time."""
-        library, classes, address = self._for_arrays, self._classes, self._interface.from_buffer
+        library, classes, address = self._library, self._classes, self._interface.from_buffer
         call = library.digits_batch_float if float_pixels else library.digits_batch
 
         def forward(images: NDArray[Any], _library: Any = library) -> NDArray[np.float32]:
