@@ -17,6 +17,7 @@ import check_pins
 # Stands in for the user's Python, and for that of the environment which it makes. `calls` beside it has what was asked.
 PYTHON = """#!/bin/sh
 echo "$PIP_USER $PIP_REQUIRE_HASHES ${{PYTHONPATH:-}} $*" >> {calls}
+echo "${{PIP_EXTRA_INDEX_URL:-}} ${{PIP_FIND_LINKS:-}} $*" >> {calls}-indexes
 case "$*" in
   *_base_executable*) echo "$0" ;;
   *python_version*) echo 3.11.7 ;;
@@ -89,6 +90,14 @@ def test_an_index_that_cannot_be_reached_is_left_out_with_one_line(project):
     assert line == "setup: PyTorch's CPU index cannot be reached; on Linux, torch may bring 4 GB of CUDA packages"
     assert done.stderr == ""
     assert not [line for line in calls(project) if "extra-index-url" in line]
+
+
+def test_the_index_is_asked_alone_whatever_the_users_configuration_names(project):
+    """pip ignores an empty variable, and then takes the value of its configuration files."""
+    setup(project, str(fake(project)), PIP_EXTRA_INDEX_URL="https://other.invalid", PIP_FIND_LINKS="/elsewhere")
+    lines = (project.parent / "calls-indexes").read_text().splitlines()
+    (line,) = [line for line in lines if " pip index " in line]
+    assert line.startswith("https://download.pytorch.org/whl/cpu .venv/none -I -m pip index versions torch ")
 
 
 def test_an_install_that_fails_says_how_to_go_on(project):
