@@ -172,7 +172,9 @@ def _band(line: Mask) -> Mask:
     columns = np.flatnonzero((thickness > 0) & (thickness <= np.median(thickness[thickness > 0])))
     rows = np.arange(height)[:, None]
     centres = (rows * line).sum(0)[columns] / thickness[columns]
-    middle = np.polyval(np.polyfit(columns, centres, 1), np.arange(width))
+    apart = columns - columns.mean()
+    slope = (apart * centres).sum() / max(float((apart * apart).sum()), 1.0)  # of the line with the least squares
+    middle = centres.mean() + slope * (np.arange(width) - columns.mean())
     return np.asarray(line & (np.abs(rows - middle) <= np.median(thickness[columns]) / 2 + 1))
 
 

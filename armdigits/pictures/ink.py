@@ -6,6 +6,7 @@ fits, the background is a closing of the picture: its surroundings without anyth
 black top-hat transform of mathematical morphology; for bright ink, the white one).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ FAINTEST = 0.04  # ink; below, it is an artefact of a lossy format
 MIN_SIGNAL = 6.0  # the same, in standard deviations of the background's noise
 THICK = 6  # a square of 1 / THICK of the picture's shorter side is wider than a stroke at the edge
 SOLID = 4  # the same for every stroke
+DEPENDENT = 1e-9  # of the mean square of a term: what is left of one that follows from the others
 NARROW = 12  # a stroke is narrower than 1 / NARROW of it where the colour of the ink is in question
 
 
@@ -75,11 +77,11 @@ def _background(gray: Gray, level: float, contrast: float) -> NDArray[np.float64
     """
     height, width = gray.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=-1)
+    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y])
     step = max(1, int((gray.size / FITTED) ** 0.5))
-    some, values = terms[::step, ::step].reshape(-1, 6), gray[::step, ::step].ravel()
+    some, values = terms[:, ::step, ::step].reshape(6, -1), gray[::step, ::step].ravel().astype(np.float64)
     surface: NDArray[np.float64] = np.full(values.shape, level)
-    coefficients = np.array([level, 0, 0, 0, 0, 0])
+    coefficients = [level, 0.0, 0.0, 0.0, 0.0, 0.0]
     for turn in range(7):
         distance = np.abs(values - surface)
         near = distance <= BACKGROUND_BAND * contrast
@@ -87,9 +89,34 @@ def _background(gray: Gray, level: float, contrast: float) -> NDArray[np.float64
             near &= distance <= max(1.0, 4.5 * float(np.median(distance[near])))  # three standard deviations
         if near.sum() < values.size / 5:
             break  # too few for a fit
-        coefficients = np.linalg.lstsq(some[near], values[near], rcond=None)[0]
-        surface = some @ coefficients
-    return np.asarray(terms @ coefficients)
+        coefficients = _least_squares(some[:, near], values[near])
+        surface = _surface(some, coefficients)
+    return _surface(terms, coefficients)
+
+
+def _surface(terms: NDArray[np.float64], coefficients: Sequence[float]) -> NDArray[np.float64]:
+    """The sum of the terms [6, ...] times their coefficients."""
+    return sum((term * factor for term, factor in zip(terms, coefficients, strict=True)), np.zeros(terms.shape[1:]))
+
+
+def _least_squares(terms: NDArray[np.float64], values: NDArray[np.float64]) -> list[float]:
+    """The coefficients with which the sum of the terms [6, N] comes closest to the values [N].
+
+    Solves the normal equations. NumPy's own solvers use BLAS, which rounds differently on each kind of CPU, and images
+    must not depend on that. A term that follows from those before it, as in a picture of one row, gets a 0.
+    """
+    columns = [*terms, values]
+    rows = [[float((one * other).sum()) for other in columns] for one in terms]
+    kept: list[int] = []
+    for pivot, row in enumerate(rows):
+        if row[pivot] <= DEPENDENT * len(values):
+            continue
+        kept.append(pivot)
+        for number, other in enumerate(rows):
+            if number != pivot:
+                factor = other[pivot] / row[pivot]
+                rows[number] = [a - factor * b for a, b in zip(other, row, strict=True)]
+    return [rows[number][-1] / rows[number][number] if number in kept else 0.0 for number in range(len(rows))]
 
 
 def _on_a_closing(gray: Gray) -> Ink | None:

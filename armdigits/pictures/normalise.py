@@ -19,8 +19,10 @@ The recipe, for ink from 0 to 1 in any number of pixels, in float64; to round is
 6. Place in the field, moved by whole pixels so that the centre of mass is at (14, 14), rounded; multiply by 255, round.
 
 The full ink is the 90th percentile of the pixels above half of the largest one: in ascending order the one at
-floor(0.9 (count - 1)). To resample is to multiply by a matrix from either side: cubic convolution with a = -0.5 (Keys
-1981), widened by the factor of a reduction, rows normalised. Pixels outside of an array are background.
+floor(0.9 (count - 1)).
+
+To resample is to convolve the columns, then the rows, with a cubic kernel, a = -0.5 (Keys 1981), widened by the factor
+of a reduction; the result is divided by the sum of the weights. Pixels outside of an array are background.
 """
 
 import numpy as np
@@ -66,16 +68,24 @@ def _cropped(ink: Ink, edge: float) -> Ink:
 def resample(values: Ink, longer: int) -> Ink:
     """Scale an array so that its longer side has `longer` pixels."""
     rows, columns = (max(1, int(size * longer / max(values.shape) + 0.5)) for size in values.shape)
-    return np.asarray(_weights(values.shape[0], rows) @ values @ _weights(values.shape[1], columns).T)
+    return _resampled(_resampled(values, rows).T, columns).T
 
 
-def _weights(size: int, target: int) -> NDArray[np.float64]:
-    """The matrix [target, size] that resamples `size` pixels to `target` pixels."""
-    step = size / target
+def _resampled(values: Ink, target: int) -> Ink:
+    """Scale the first axis to `target` pixels. Adds up in a fixed order, where a product of matrices would not."""
+    size, step = len(values), len(values) / target
     centres = (np.arange(target) + 0.5) * step
-    x = np.abs(np.arange(size) + 0.5 - centres[:, None]) / max(step, 1)
-    weights = np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, np.where(x < 2, ((2.5 - 0.5 * x) * x - 4) * x + 2, 0.0))
-    return np.asarray(weights / weights.sum(1, keepdims=True))
+    widened = max(step, 1)
+    first = np.ceil(centres - 0.5 - 2 * widened).astype(np.int64)
+    result, total = np.zeros((target, values.shape[1])), np.zeros((target, 1))
+    for tap in range(int(4 * widened) + 1):
+        at = first + tap
+        x = np.abs(at + 0.5 - centres) / widened
+        weights = np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, np.where(x < 2, ((2.5 - 0.5 * x) * x - 4) * x + 2, 0.0))
+        weights = np.where((at >= 0) & (at < size), weights, 0.0)[:, None]
+        result += weights * values[at.clip(0, size - 1)]
+        total += weights
+    return result / total
 
 
 def full_ink(ink: Ink) -> float:
@@ -120,8 +130,8 @@ def _widest(ink: Ink, half: int) -> Ink:
 def _place(digit: Ink) -> NDArray[np.uint8]:
     """The digit in the field, with its centre of mass in the middle, to the nearest pixel."""
     height, width = digit.shape
-    row = int(np.floor(FIELD / 2 - (digit.sum(1) @ np.arange(height)) / digit.sum() + 0.5))
-    column = int(np.floor(FIELD / 2 - (digit.sum(0) @ np.arange(width)) / digit.sum() + 0.5))
+    row = int(np.floor(FIELD / 2 - (digit.sum(1) * np.arange(height)).sum() / digit.sum() + 0.5))
+    column = int(np.floor(FIELD / 2 - (digit.sum(0) * np.arange(width)).sum() / digit.sum() + 0.5))
     around = np.pad(digit, FIELD)[FIELD - row :, FIELD - column :]  # row and column are above -FIELD
     field = around[:FIELD, :FIELD]
     return np.floor(field * 255 + 0.5).astype(np.uint8)
