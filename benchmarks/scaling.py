@@ -94,7 +94,6 @@ def timed(model: nn.Module, data: Split, batch: int, steps: int, group: Group) -
     recipe = Train(
         epochs=1, batch_size=batch, learning_rate=0.001, schedule="constant", warm_up=0, seed=1, threads=1,
         centre=False, first_layer_scale=1, dropout=0, teacher_weight=0, temperature=1, processes=group.world_size,
-        device="cpu",
     )  # fmt: skip
     steps = min(steps, len(data) // batch - WARM_UP - 1)
     timed_group, ends = TimedGroup(group), list[float]()

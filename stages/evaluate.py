@@ -11,7 +11,7 @@ be true.
 from collections.abc import Sequence
 
 import torch
-from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from torch import Tensor
 
 from armdigits.core import paths, stage
@@ -20,7 +20,7 @@ from armdigits.core.files import write_bytes, write_csv, write_json
 from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
-from armdigits.models.scoring import calibration_error, confident_mistakes, logits_of
+from armdigits.models.scoring import calibration_error, confident_mistakes, cross_entropy, logits_of
 from armdigits.report.figures import digits_grid
 
 Details = dict[str, float | dict[str, dict[str, float]]]
@@ -40,7 +40,7 @@ def evaluate(logits: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[d
     precision, recall, f1 = (values.tolist() for values in scores[:3])
     metrics = {
         "accuracy": float(accuracy_score(targets, predicted)),
-        "loss": float(log_loss(targets, logits.double().softmax(1), labels=labels)),
+        "loss": cross_entropy(logits, targets),
         "macro_f1": sum(f1) / len(classes),
     }
     details: Details = {

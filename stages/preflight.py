@@ -12,7 +12,7 @@ benchmark alone runs again.
 
 from pathlib import Path
 
-from armdigits.core import paths, stage
+from armdigits.core import cpu, paths, stage
 from armdigits.core.files import write_bytes, write_json
 from armdigits.core.parameters import Parameters, check_sizes
 from armdigits.data import registry
@@ -45,7 +45,12 @@ def main(parameters: Parameters) -> None:
     check_sizes(parameters, len(survey.classes), survey.train_images, survey.added)
     check_network(parameters.model.name, len(survey.classes))
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **record})
-    write_json(paths.HOST, host.identify())
+    compute = parameters.compute
+    bits = cpu.bits(compute.instructions, compute.device)
+    print(
+        f"bits of the results: {bits} ({'as on this machine alone' if bits == cpu.NATIVE else 'as on all such CPUs'})"
+    )
+    write_json(paths.HOST, {**host.identify(), "bits": bits})
 
 
 if __name__ == "__main__":

@@ -63,9 +63,9 @@ def main(parameters: Parameters) -> None:
     recipe, augmentation = parameters.teach, parameters.augmentation
     torch.set_num_threads(1)  # see split_step.py
     torch.manual_seed(recipe.seed)
-    device = choose_device(parameters.train.device)
+    device = choose_device(parameters.compute.device)
     train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
-    settings = [recipe.model_dump(), augmentation.model_dump(), parameters.train.device]
+    settings = [recipe.model_dump(), augmentation.model_dump(), parameters.compute.device]
     snapshots = Snapshots(
         paths.TEACH_SNAPSHOTS, fingerprint(Path(__file__), parameters=settings, data=read_provenance())
     )

@@ -60,13 +60,18 @@ def main(parameters: Parameters) -> None:
         raise BadInput(f"params.yaml: train.processes: {line}; run: dvc repro train")
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
-    device = choose_device(recipe.device)
+    device = choose_device(parameters.compute.device)
     train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
     provenance = read_provenance()
     distillation = read_distillation(parameters)
     inputs = fingerprint(
         Path(__file__),
-        parameters=[recipe.model_dump(), augmentation.model_dump(), parameters.model.model_dump()],
+        parameters=[
+            recipe.model_dump(),
+            augmentation.model_dump(),
+            parameters.model.model_dump(),
+            parameters.compute.device,
+        ],
         data=provenance,
         teacher=distillation and weights_sha256({"teacher_logits": distillation.teacher_logits}),
     )

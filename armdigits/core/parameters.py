@@ -63,6 +63,13 @@ class Augmentation(Section):
         return self.in_epoch(1, epochs=2)
 
 
+class Compute(Section):
+    """What the stages compute on, and with which of a CPU's instructions (core/cpu.py)."""
+
+    device: Literal["cpu", "cuda", "mps", "auto"]
+    instructions: Literal["avx2", "native"]
+
+
 class Model(Section):
     """The network."""
 
@@ -96,7 +103,6 @@ class Train(Recipe):
     teacher_weight: Share
     temperature: Annotated[float, Field(ge=0.1, le=100)]
     processes: Annotated[int, Field(ge=1, le=4096)]
-    device: Literal["cpu", "cuda", "mps", "auto"]
 
 
 class Evaluate(Section):
@@ -129,6 +135,7 @@ class Benchmark(Section):
 class Parameters(Section):
     """All of `params.yaml`."""
 
+    compute: Compute
     dataset: Dataset
     augmentation: Augmentation
     model: Model

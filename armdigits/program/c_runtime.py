@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armdigits.core import files, paths
+from armdigits.core.cpu import processor
 from armdigits.core.errors import BadInput
-from armdigits.measure import host
 from armdigits.program import toolchain
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def build() -> Path:
     Raises: as `read_c_program`.
     """
     source = _read_source()
-    cpu, features = host.processor()
+    cpu = processor()
     parts = (
         sorted(source.items()),
         BATCHES,
@@ -126,8 +126,8 @@ def build() -> Path:
         NATIVE,
         SHARED,
         toolchain.version(),
-        cpu,
-        sorted(features),
+        cpu.name,
+        sorted(cpu.features),
     )
     key = files.sha256(repr(parts).encode())[:16]
     library = paths.C_LIBRARIES / f"{key}.so"

@@ -112,7 +112,9 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(names[0])
     if name not in names:
-        raise BadInput(f"params.yaml: train.device: no {name} device on this machine; use {' or '.join(names)} or auto")
+        raise BadInput(
+            f"params.yaml: compute.device: no {name} device on this machine; use {' or '.join(names)} or auto"
+        )
     return torch.device(name)
 
 

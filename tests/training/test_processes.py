@@ -177,5 +177,5 @@ def test_auto_chooses_a_device_that_works():
 def test_a_missing_device_is_reported_with_the_available_ones(name):
     if {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[name]:
         pytest.skip(f"this machine has {name}")
-    with pytest.raises(BadInput, match=f"train.device: no {name} device on this machine; use .*cpu or auto"):
+    with pytest.raises(BadInput, match=f"compute.device: no {name} device on this machine; use .*cpu or auto"):
         choose_device(name)
