@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from armdigits.core import paths
+from armdigits.csource.binding import read_c_program
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.program.c_runtime import read_c_program
 from armdigits.program.contents import Contents, read_back
 from armdigits.program.runtime import read_content, read_program
 from benchmarks import ncnn_model

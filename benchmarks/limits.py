@@ -9,7 +9,7 @@ from typing import Any
 
 import cffi
 
-from armdigits.program import toolchain
+from armdigits.csource import toolchain
 
 SOURCE = Path(__file__).with_name("limits.c")
 FLAGS = (*toolchain.OPTIMISE, "-march=native", "-shared", "-fPIC", "-g0")

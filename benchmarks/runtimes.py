@@ -37,12 +37,12 @@ from tqdm import tqdm
 from armdigits.core import paths
 from armdigits.core.errors import BadInput, exit_on_failure
 from armdigits.core.parameters import load_parameters
+from armdigits.csource.binding import read_c_program
 from armdigits.data.dataset import read_provenance, read_split
 from armdigits.measure import host
 from armdigits.measure.timing import ratio, summarise, time_interleaved
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.program.c_runtime import read_c_program
 from armdigits.program.runtime import use_threads
 from armdigits.report.tables import markdown
 from benchmarks import limits

@@ -20,11 +20,11 @@ from armdigits.core import paths, stage
 from armdigits.core.errors import GateFailed
 from armdigits.core.files import write_bytes, write_json
 from armdigits.core.parameters import Benchmark, Parameters
+from armdigits.csource.binding import read_c_program
 from armdigits.data.dataset import read_provenance, read_split
 from armdigits.measure import host
 from armdigits.measure.timing import Nanoseconds, ratio, summarise, time_interleaved
 from armdigits.models.checkpoint import read_checkpoint
-from armdigits.program.c_runtime import read_c_program
 from armdigits.program.runtime import Program, load, read_content, read_program, use_threads
 from armdigits.report.figures import latency_curves
 

@@ -48,7 +48,7 @@ float32 [N, {classes}]: the logits of the classes {names}.
 
 - One digit or sign per image. The programs cannot answer "none": every image gets {classes} probabilities.
 - It must be placed as in MNIST: scaled to fit 20x20 pixels, its centre of mass in the middle of 28x28. Rotated or
-  shifted ones are classified badly. `armdigits/data/preprocessing.py` prepares pictures of any kind.
+  shifted ones are classified badly. `armdigits/pictures/reading.py` prepares pictures of any kind.
 - Images unlike those of the training data are classified worse, with probabilities that can be high all the same. The
   int8 program's expected calibration error on the test images is {calibration_error:.2%}.
 

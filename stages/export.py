@@ -19,9 +19,10 @@ from armdigits.core import paths, stage
 from armdigits.core.errors import GateFailed
 from armdigits.core.files import read_json, sha256, write_all, write_json
 from armdigits.core.parameters import Parameters
+from armdigits.csource import targets
+from armdigits.csource.generate import About, multiplications, sources, stack_bytes
 from armdigits.data.dataset import read_provenance, read_split
-from armdigits.program import c_targets, reference
-from armdigits.program.c_source import About, multiplications, sources, stack_bytes
+from armdigits.program import reference
 from armdigits.program.contents import read_back
 from armdigits.program.runtime import read_content
 
@@ -35,7 +36,7 @@ FILES = {
 }
 
 
-def figures(source: dict[str, str], runs: dict[str, c_targets.Result]) -> tuple[dict[str, Any], dict[str, Any]]:
+def figures(source: dict[str, str], runs: dict[str, targets.Result]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The metrics and the details of what was run, without the name of the data set."""
     metrics: dict[str, Any] = {
         "equal_logits": sum(result.equal for result in runs.values()),
@@ -56,7 +57,7 @@ def figures(source: dict[str, str], runs: dict[str, c_targets.Result]) -> tuple[
     return metrics, details
 
 
-def table(runs: dict[str, c_targets.Result]) -> str:
+def table(runs: dict[str, targets.Result]) -> str:
     """The figures for people."""
     lines = [f"{'target':<16} {'logits':>9} {'code':>7} {'constants':>10} {'stack':>6} {'instructions, mean, max':>25}"]
     for name, result in runs.items():
@@ -68,7 +69,7 @@ def table(runs: dict[str, c_targets.Result]) -> str:
     return "\n".join(lines)
 
 
-def problems(runs: dict[str, c_targets.Result], largest_stack: int) -> list[str]:
+def problems(runs: dict[str, targets.Result], largest_stack: int) -> list[str]:
     """What the promises of the C source are broken by, one line each."""
     found = []
     for name, result in runs.items():
@@ -97,7 +98,7 @@ def main(_parameters: Parameters) -> None:
     source = sources(program, about)
     expected: NDArray[np.float32] = reference.logits_of(program, test.pixels().numpy())
     emulated = max(1, min(EMULATED, MULTIPLICATIONS // multiplications(program)))
-    runs, left_out = c_targets.run_everywhere(source, test.images.numpy(), expected, emulated)
+    runs, left_out = targets.run_everywhere(source, test.images.numpy(), expected, emulated)
     for name, package in left_out.items():
         print(f"{name}: left out, as the package {package} is not installed")
     print(table(runs))

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the page and print where it is."""
     # matplotlib, whose colours the page has, takes a second to import, and --help does not need it
     from armdigits.core import files
-    from armdigits.report.draw import DRAW, render
+    from armdigits.draw.page import DRAW, render
 
     content = render().encode()
     output = options.output or DRAW

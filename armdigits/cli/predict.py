@@ -92,9 +92,9 @@ def digit_reader(name: str, classes: list[str]) -> Reader:
     Raises:
         BadInput: the program is missing, or is not the one that `quantize` recorded.
     """
-    from armdigits.data.preprocessing import mnist_image
     from armdigits.pictures.confidence import confidence, shifted, softmax
     from armdigits.pictures.digit import are_digits
+    from armdigits.pictures.reading import mnist_image
 
     single = are_digits(classes)
     program = _c_program() if name == "c" else _executorch_program(name)
@@ -125,7 +125,7 @@ def _executorch_program(name: str) -> "Program":
 
 def _c_program() -> "Program":
     """The same from the C source, without torch."""
-    from armdigits.program.c_runtime import read_c_program
+    from armdigits.csource.binding import read_c_program
 
     return read_c_program()
 

@@ -20,7 +20,8 @@ def run(options: argparse.Namespace) -> None:
     """Write the page and print where it is."""
     # matplotlib and torch take seconds to import, and --help needs neither
     from armdigits.core import files
-    from armdigits.report import draw, page
+    from armdigits.draw import page as draw
+    from armdigits.report import page
 
     for path, text in ((page.REPORT, page.render(options.base)), (draw.DRAW, draw.render())):
         content = text.encode()

@@ -168,7 +168,7 @@ def _read(folder: Path, listing: Listing, classes: Sequence[str]) -> Pictures:
 
     The same file twice could be among the training and among the test images, so only the first one counts.
     """
-    from armdigits.data.preprocessing import mnist_image
+    from armdigits.pictures.reading import mnist_image
 
     pictures = Pictures([], [], list(listing.others))
     first: dict[str, str] = {}

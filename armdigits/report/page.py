@@ -44,8 +44,8 @@ def render(base: str = "") -> str:
     quantize = files.read_json(paths.QUANTIZE_METRICS, "quantize")
     layers = files.read_json(paths.QUANTIZE_DETAILS, "quantize").get("layers")
     benchmark = files.read_json(paths.BENCHMARK_DETAILS, "benchmark")
-    return template("page.html").render(
-        style=package_files("page.css"),
+    return template("report/page.html").render(
+        style=package_files("report/page.css"),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         evaluate=evaluate,
         quantize=quantize,

@@ -7,12 +7,12 @@ from markupsafe import Markup
 
 from armdigits.report.charts import PALETTE
 
-FOLDER = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 def template(name: str) -> Template:
-    """A template of this folder, with the palette, and filters for numbers."""
-    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    """A template by its path in the package, with the palette, and filters for numbers."""
+    environment = Environment(loader=FileSystemLoader(PACKAGE), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["percent"] = lambda share, digits=2: f"{share * 100:.{digits}f} %"
     environment.filters["thousands"] = lambda number: f"{number:,.0f}"
@@ -21,5 +21,5 @@ def template(name: str) -> Template:
 
 
 def package_files(*names: str) -> Markup:
-    """The text of files of this folder, to be put into a page as it is."""
-    return Markup("\n".join((FOLDER / name).read_text() for name in names))  # noqa: S704 - files of this package
+    """The text of files of the package, to be put into a page as it is."""
+    return Markup("\n".join((PACKAGE / name).read_text() for name in names))  # noqa: S704 - files of this package

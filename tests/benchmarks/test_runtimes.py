@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from armdigits.core import paths
+from armdigits.csource import toolchain
 from armdigits.data.dataset import read_split
 from armdigits.models.checkpoint import read_checkpoint
-from armdigits.program import toolchain
 from armdigits.program.contents import read_back
 from benchmarks import limits, ncnn_model, runtimes
 from benchmarks.adapters import OURS, OURS_C, RUNTIMES, Runtime, Task

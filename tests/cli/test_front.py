@@ -90,7 +90,7 @@ def test_help_needs_no_heavy_import():
 @pytest.mark.slow
 def test_predict_imports_neither_exporters_nor_trainers_nor_plots():
     """The first answer must not wait for them."""
-    code = "import armdigits.cli.predict, armdigits.data.preprocessing, armdigits.program.runtime"
+    code = "import armdigits.cli.predict, armdigits.pictures.reading, armdigits.program.runtime"
     loaded = imported_by(code)
     assert "torch" in loaded
     heavy = {"torchvision", "torchao", "executorch.exir", "executorch.runtime", "sklearn", "matplotlib", "dvc"}

@@ -21,7 +21,7 @@ from armdigits.core import paths
 from armdigits.core.parameters import load_parameters
 from armdigits.data import sources
 from armdigits.data.dataset import Split, read_split
-from armdigits.data.preprocessing import mnist_image
+from armdigits.pictures.reading import mnist_image
 from tests.helpers import PARAMETERS, ROOT, needs_mnist
 
 SIZES = (28, 63, 224)

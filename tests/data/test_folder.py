@@ -10,7 +10,7 @@ from PIL import Image
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
 from armdigits.data import folder as pictures
-from armdigits.data.preprocessing import mnist_image
+from armdigits.pictures.reading import mnist_image
 from tests.helpers import write_pictures
 
 MINE = Dataset(name="folder", path="mine", validation=6, seed=1)

@@ -12,9 +12,9 @@ from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import Split, read_provenance, read_split, write_dataset
+from armdigits.draw.page import DRAW
 from armdigits.models.checkpoint import read_checkpoint, write_checkpoint
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.report.draw import DRAW
 from armdigits.report.page import REPORT, render
 from tests.helpers import run
 

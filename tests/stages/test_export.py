@@ -11,10 +11,10 @@ import pytest
 
 from armdigits.core import files, paths
 from armdigits.core.errors import Failure
+from armdigits.csource import emulate, targets, toolchain
+from armdigits.csource.generate import About
 from armdigits.data.dataset import read_split
-from armdigits.measure import emulate
-from armdigits.program import c_targets, reference, toolchain
-from armdigits.program.c_source import About
+from armdigits.program import reference
 from armdigits.program.contents import read_back
 from stages import export
 from tests.helpers import ROOT, run_stage_here
@@ -154,7 +154,7 @@ def test_a_compiler_that_fails_is_reported_in_one_line(tmp_path: Path) -> None:
 
 def test_results_count_logits_by_their_bits() -> None:
     found = np.array([[0.0, 1.0, np.nan]], np.float32)
-    assert c_targets._equal(found, np.array([[-0.0, 1.0, np.nan]], np.float32)) == 2
+    assert targets._equal(found, np.array([[-0.0, 1.0, np.nan]], np.float32)) == 2
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_all_test_images_give_equal_logits_on_every_target(monkeypatch: pytest.M
     test = read_split(paths.TEST_DATA)
     expected = reference.activations(program, test.pixels().numpy())[-1]
     source = export.sources(program, About("all images", "of all", "0" * 64))
-    runs, _ = c_targets.run_everywhere(source, test.images.numpy(), expected, len(test))
-    assert {name: result.equal for name, result in runs.items() if name != c_targets.HOST} == dict.fromkeys(
+    runs, _ = targets.run_everywhere(source, test.images.numpy(), expected, len(test))
+    assert {name: result.equal for name, result in runs.items() if name != targets.HOST} == dict.fromkeys(
         toolchain.TARGETS, 10 * len(test)
     )

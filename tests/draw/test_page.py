@@ -19,14 +19,14 @@ from armdigits.cli import main
 from armdigits.cli.predict import digit_reader
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
+from armdigits.csource.binding import read_c_program
 from armdigits.data.dataset import pixels_of, read_provenance, read_split
-from armdigits.data.preprocessing import mnist_image
+from armdigits.draw.page import DRAW, render
 from armdigits.pictures.confidence import UNSURE
-from armdigits.program.c_runtime import read_c_program
+from armdigits.pictures.reading import mnist_image
 from armdigits.program.runtime import read_program
-from armdigits.report.draw import DRAW, render
+from tests.draw.browser import Page, Strokes, browser, needs_browser
 from tests.helpers import ROOT
-from tests.report.browser import Page, Strokes, browser, needs_browser
 
 DIGITS: dict[int, Strokes] = {
     0: [[(128, 40), (180, 60), (195, 128), (180, 195), (128, 215), (75, 195), (60, 128), (75, 60), (128, 40)]],

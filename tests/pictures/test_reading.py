@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from armdigits.core.errors import BadInput
-from armdigits.data.preprocessing import mnist_image
+from armdigits.pictures.reading import mnist_image
 
 
 def encoded(values: NDArray[Any] | Image.Image, kind: str = "png", **options: Any) -> bytes:

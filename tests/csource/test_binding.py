@@ -11,9 +11,9 @@ import torch
 
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
+from armdigits.csource import toolchain
+from armdigits.csource.binding import CProgram, build, read_c_program
 from armdigits.data.dataset import read_split
-from armdigits.program import toolchain
-from armdigits.program.c_runtime import CProgram, build, read_c_program
 from armdigits.program.runtime import read_program
 
 
@@ -110,9 +110,9 @@ def test_a_missing_source_names_the_stage_to_run(folder: Path) -> None:
 
 def test_neither_torch_nor_executorch_is_imported(ran: Path) -> None:
     code = (
-        "import sys, numpy\nfrom armdigits.program.c_runtime import read_c_program\n"
+        "import sys, numpy\nfrom armdigits.csource.binding import read_c_program\n"
         "read_c_program()(numpy.zeros((1, 28, 28), numpy.uint8))\n"
-        "import armdigits.data.preprocessing, armdigits.cli.predict\n"
+        "import armdigits.pictures.reading, armdigits.cli.predict\n"
         "print({'torch', 'executorch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from armdigits.measure import emulate
-from armdigits.program import c_runtime, toolchain
+from armdigits.csource import binding, emulate, toolchain
 
 HOST = "this_machine"
 BASELINE = "-mcpu=baseline"
@@ -56,7 +55,7 @@ def run_everywhere(
         folder = Path(name)
         toolchain.write({**source, "counter.c": emulate.COUNTER_SOURCE}, folder)
         counter = folder / "counter.so"
-        toolchain.compile_files([folder / "counter.c"], counter, ["-O2", *c_runtime.SHARED])
+        toolchain.compile_files([folder / "counter.c"], counter, ["-O2", *binding.SHARED])
 
         def emulate_target(target: toolchain.Target) -> Result:
             content = toolchain.compile_target(source, target)
@@ -76,8 +75,8 @@ def _run_here(source: dict[str, str], pixels: NDArray[np.uint8], expected: NDArr
     """Both entries, for uint8 and for float32, compiled for this machine's baseline."""
     with tempfile.TemporaryDirectory() as name:
         library = Path(name, "digits.so")
-        c_runtime.compile_library(source, library, BASELINE)
-        program = c_runtime.CProgram(library)
+        binding.compile_library(source, library, BASELINE)
+        program = binding.CProgram(library)
         found = [program(inputs) for inputs in (pixels, pixels.astype(np.float32) / np.float32(255))]
     return Result(sum(_equal(logits, expected) for logits in found), 2 * expected.size)
 

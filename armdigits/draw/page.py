@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from armdigits.core import files, paths
+from armdigits.csource import toolchain
 from armdigits.pictures import confidence, decode, digit, ink, normalise
-from armdigits.program import toolchain
 from armdigits.report.templates import package_files, template
 
 DRAW = Path("report/draw.html")
@@ -22,8 +22,8 @@ RECIPE = {  # each has a twin in the folder recipe
     "normalise": normalise,
     "confidence": confidence,
 }
-STYLES = ("page.css", "draw.css")
-SCRIPTS = ("recipe/grid.js", *(f"recipe/{name}.js" for name in RECIPE), "draw.js")
+STYLES = ("report/page.css", "draw/draw.css")
+SCRIPTS = ("draw/recipe/grid.js", *(f"draw/recipe/{name}.js" for name in RECIPE), "draw/draw.js")
 
 
 def render() -> str:
@@ -39,7 +39,7 @@ def render() -> str:
     program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
     classes = record["classes"]
     digits = digit.are_digits(classes)
-    return template("draw.html").render(
+    return template("draw/draw.html").render(
         style=package_files(*STYLES),
         script=package_files(*SCRIPTS),
         title="Draw a digit" if digits else f"Draw one of {len(classes)} classes",

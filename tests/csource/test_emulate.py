@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from armdigits.measure import emulate
-from armdigits.program import toolchain
+from armdigits.csource import emulate, toolchain
 
 FIRST_PIXEL = "void digits_logits(const unsigned char *image, float *logits) { logits[0] = (float)image[0]; }\n"
 REMEMBERS = (

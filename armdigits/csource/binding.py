@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from armdigits.core import files, paths
 from armdigits.core.cpu import processor
 from armdigits.core.errors import BadInput
-from armdigits.program import toolchain
+from armdigits.csource import toolchain
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from armdigits.core.errors import BadInput
-from armdigits.measure import emulate
-from armdigits.program import reference, toolchain
-from armdigits.program.c_source import About, multiplications, sources, stack_bytes
+from armdigits.csource import emulate, toolchain
+from armdigits.csource.generate import About, multiplications, sources, stack_bytes
+from armdigits.program import reference
 from armdigits.program.contents import Activation, Contents, Convolution, MaxPool, Window
 from tests.program.networks import PIXEL, contents, convolutional, halves, linear, network, pictures
 

@@ -1,6 +1,6 @@
 """The int8 program as C source: two files without dependencies, an example and a CMake project.
 
-The text is in the templates of the folder `c`. Here the numbers of the program become tables, after a check that the
+The text is in the folder `templates`. Here the numbers of the program become tables, after a check that the
 program is one that the templates can express. The arithmetic is that of `armdigits.program.reference`.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armdigits.core.errors import BadInput
-from armdigits.measure.emulate import STACK_BYTES
+from armdigits.csource.emulate import STACK_BYTES
 from armdigits.program import reference
 from armdigits.program.contents import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Contents, MaxPool, Window
 
@@ -78,7 +78,7 @@ def sources(program: Contents, about: About) -> dict[str, str]:
     first, last = layers[0], layers[-1]
     levels = input_levels(first)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("armdigits.program", "c"),
+        loader=jinja2.PackageLoader("armdigits.csource", "templates"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -105,7 +105,7 @@ def sources(program: Contents, about: About) -> dict[str, str]:
         "high": 127 - last.output.zero_point,
         "logit_scale": _float(last.output.scale),
     }
-    folder = resources.files("armdigits.program") / "c"
+    folder = resources.files("armdigits.csource") / "templates"
     return {
         **{name: environment.get_template(f"{name}.in").render(values) for name in TEMPLATES},
         **{name: (folder / name).read_text() for name in COPIED},

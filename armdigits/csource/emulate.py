@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from armdigits.measure.elf import WASM_CODE, WASM_DATA, read_elf, wasm_sections
+from armdigits.csource.elf import WASM_CODE, WASM_DATA, read_elf, wasm_sections
 
 # A hook in Python for each instruction would take a hundred times longer than the instruction.
 COUNTER_SOURCE = """#include <stdint.h>

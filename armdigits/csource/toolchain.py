@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from armdigits.core.errors import Failure
-from armdigits.measure.emulate import STACK_BYTES
+from armdigits.csource.emulate import STACK_BYTES
 
 ENTRY = "digits_logits"
 OPTIMISE = ("-std=c99", "-O3")  # a target's flags can replace it: loops that are unrolled take much of a small flash
@@ -28,7 +28,7 @@ class Target:
 
     Attributes:
         description: for people.
-        machine: what runs the result, a name of `armdigits.measure.emulate`.
+        machine: what runs the result, a name of `armdigits.csource.emulate`.
         flags: of the compiler.
     """
 
