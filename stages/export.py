@@ -88,10 +88,12 @@ def main(_parameters: Parameters) -> None:
     record = read_json(paths.PROGRAM_RECORD, "quantize")
     accuracy = read_json(paths.QUANTIZE_METRICS, "quantize")["int8"]["accuracy"]
     test = read_split(paths.TEST_DATA)
-    dataset = read_provenance()["name"]
+    provenance = read_provenance()
+    dataset = provenance["name"]
 
     about = About(
-        title=f"One handwritten digit, 28x28 pixels, to the logits of 0 to 9; trained on {dataset}",
+        dataset=dataset,
+        classes=tuple(provenance["classes"]),
         accuracy=f"{accuracy:.2%} of {len(test):,} test images",
         weights_sha256=record["weights_sha256"],
     )

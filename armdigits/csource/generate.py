@@ -36,12 +36,14 @@ class About:
     """What the head of the files says.
 
     Attributes:
-        title: one line: which network, trained on which data.
+        dataset: the name of the training data.
+        classes: their names, in the order of the logits.
         accuracy: a share and of what.
         weights_sha256: of the checkpoint.
     """
 
-    title: str
+    dataset: str
+    classes: tuple[str, ...]
     accuracy: str
     weights_sha256: str
 
@@ -85,10 +87,12 @@ def sources(program: Contents, about: About) -> dict[str, str]:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - C, not HTML
     )
+    environment.filters["comment"] = _comment
     shapes = ["x".join(map(str, shape)) for shape in (steps[0].inputs, *(step.outputs for step in steps))]
     windows = [layer.weight.shape[1] for layer in layers if layer.window]
     values = {
         "about": about,
+        "title": f"{SIDE}x{SIDE} pixels to the logits of {len(about.classes)} classes; trained on {about.dataset}",
         "layers": [_tables(step) for step in steps],
         "levels": None if np.array_equal(levels, np.arange(256)) else _table(levels),
         "constant_bytes": sum(layer.weight.nbytes + layer.bias.nbytes + layer.factor.nbytes for layer in layers),
@@ -233,6 +237,11 @@ def _tables(step: Step) -> dict[str, Any]:
         "shape": window and ", ".join(map(str, (*step.inputs, *window.size, *window.stride, *window.padding))),
         "pooled": ", ".join(map(str, (*step.pool.size, *step.outputs))),
     }
+
+
+def _comment(text: str) -> str:
+    """A text for a comment in C, in lines of at most 120 columns, 3 columns in after the first."""
+    return textwrap.fill(text, 114, subsequent_indent="   ", break_on_hyphens=False)
 
 
 def _table(numbers: Iterable[Any]) -> str:

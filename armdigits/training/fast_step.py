@@ -1,4 +1,4 @@
-"""The training step of a perceptron with its gradient written out: the plain step, several times faster.
+"""The training step of a perceptron with its gradient written out: 1.6 to 2 times as fast as the plain step.
 
 For small batches and layers, autograd and the optimizer's bookkeeping take more time than the arithmetic. This file
 is optional: to remove it, delete it with its tests, and let loop.py use `PlainStep` instead of `choose_step`.

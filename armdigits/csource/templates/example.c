@@ -1,7 +1,7 @@
-/* Reads the digit in a picture: ./digits 7.pgm
+/* Classifies a picture: ./digits 7.pgm
 
-   The picture is a binary PGM of 28x28 pixels, light ink on a dark background, the digit placed as in MNIST.
-   Prints the digit, then the probability of each digit.
+   The picture is a binary PGM of 28x28 pixels, light ink on a dark background, placed as in MNIST.
+   Prints the number of the class, then the probability of each class; digits.h has the names.
 
    SPDX-License-Identifier: MIT */
 
@@ -38,18 +38,18 @@ int main(int count, char **arguments) {
   uint8_t image[DIGITS_PIXELS];
   float logits[DIGITS_CLASSES];
   double sum = 0;
-  int digit;
+  int label;
 
   if (count != 2 || !read_pgm(arguments[1], image)) {
     fprintf(stderr, "usage: digits FILE, a binary PGM of 28x28 pixels with values up to 255\n");
     return 2;
   }
   digits_logits(image, logits);
-  digit = digits_predict(image);
-  for (int i = 0; i < DIGITS_CLASSES; i++) sum += exp((double)logits[i] - (double)logits[digit]);
-  printf("%d\n", digit);
+  label = digits_predict(image);
+  for (int i = 0; i < DIGITS_CLASSES; i++) sum += exp((double)logits[i] - (double)logits[label]);
+  printf("%d\n", label);
   for (int i = 0; i < DIGITS_CLASSES; i++) {
-    printf("%d  %5.1f %%\n", i, 100 * exp((double)logits[i] - (double)logits[digit]) / sum);
+    printf("%d  %5.1f %%\n", i, 100 * exp((double)logits[i] - (double)logits[label]) / sum);
   }
   return 0;
 }
