@@ -6,18 +6,13 @@ repairs it, changes nothing, and ends with exit code 1 when a file is damaged.
 """
 
 import argparse
-import hashlib
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import yaml
-
 from armdigits.cli import dvc
-from armdigits.core import paths
-from armdigits.core.errors import BadInput, Failure
-
-LOCK = Path("dvc.lock")
+from armdigits.core import lock, paths
+from armdigits.core.errors import Failure
 
 
 def configure(_parser: argparse.ArgumentParser) -> None:
@@ -26,24 +21,13 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace) -> None:
     """Check outputs and objects; then, when they are undamaged, whether they belong together."""
-    outs, objects = locked_outs(), cached_objects()
+    outs, objects = lock.locked_outs(), cached_objects()
     damaged = mismatches({**outs, **objects})
     if damaged:
         repair = f"rm -f {shlex.join(map(str, damaged))} && dvc repro"
         raise Failure(*(f"{path}: {reason}" for path, reason in damaged.items()), f"to repair, run: {repair}")
     links = check_links()
     print(f"verified: {len(outs)} outputs, {len(objects)} objects in the cache, {links} links between the files")
-
-
-def locked_outs() -> dict[Path, str]:
-    """Path -> MD5 of every output of every stage in `dvc.lock`."""
-    try:
-        stages = yaml.safe_load(LOCK.read_bytes())["stages"]
-        return {Path(out["path"]): out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
-    except FileNotFoundError:
-        raise BadInput(f"{LOCK}: no such file; run: dvc repro") from None
-    except (yaml.YAMLError, LookupError, TypeError, AttributeError):
-        raise BadInput(f"{LOCK}: not a lock file of DVC; run: rm {LOCK} && dvc repro") from None
 
 
 def cached_objects() -> dict[Path, str]:
@@ -62,8 +46,7 @@ def mismatches(expected: dict[Path, str]) -> dict[Path, str]:
 
 def _md5(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return lock.md5_of(path)
     except OSError as error:
         return f"none ({error.strerror})"
 

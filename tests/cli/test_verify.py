@@ -105,19 +105,6 @@ def test_files_of_two_runs_are_reported_even_when_the_lock_has_their_digests(ran
     ]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "no such file; run: dvc repro"),
-        ("{", "not a lock file of DVC"),
-        ("stages: 1", "not a lock file of DVC"),
-        ("!!python/object/apply:os.system [exit]", "not a lock file of DVC"),
-    ],
-)
-def test_a_lock_file_that_cannot_be_read_is_one_line(ran, verify, content, message):
+def test_without_a_lock_file_there_is_one_line(ran, verify):
     (ran / "dvc.lock").unlink()
-    if content is not None:
-        (ran / "dvc.lock").write_text(content)
-    code, (line,) = verify()
-    assert code == 2
-    assert line.startswith(f"verify: dvc.lock: {message}")
+    assert verify() == (2, ["verify: dvc.lock: no such file; run: dvc repro"])
