@@ -16,6 +16,8 @@ LOGNAME ?= user
 export HOME LOGNAME
 # Settings for other projects, which may hide the packages of this one.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH
+# In a Git hook these name the repository of the hook, also in the folders of other repositories.
+unexport $(shell git rev-parse --local-env-vars 2>/dev/null)
 
 # An environment that was moved, or whose Python is gone, is made anew.
 ifneq ($(wildcard $(READY)),)

@@ -1,5 +1,13 @@
-"""The tests. They compute with the instructions that the stages use, so that both get the same bits."""
+"""The tests and the campaign. They compute with the instructions of the stages, so that both get the same bits.
 
-from armdigits.core.cpu import hold_to
+Git works in their own folders only, without the user's settings, also from a hook.
+"""
 
-hold_to("avx2")  # before torch is imported
+import os
+
+from armdigits.core import cpu, git
+
+cpu.hold_to("avx2")  # before torch is imported
+for name in git.local_variables():
+    os.environ.pop(name, None)
+os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}

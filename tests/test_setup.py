@@ -162,6 +162,30 @@ def test_an_environment_that_was_moved_is_noticed_and_made_anew(project):
     assert setup(moved, "check").stdout == ""
 
 
+@pytest.mark.parametrize("target", ["environment", "nowhere"])
+def test_an_environment_that_is_a_link_is_refused_and_its_target_stays(project, target):
+    kept = project.parent / "environment/kept"
+    kept.parent.mkdir()
+    kept.touch()
+    (project / ".venv").symlink_to(project.parent / target)
+    assert setup(project, "check").stdout == "stale\n"
+    done = setup(project, str(fake(project)))
+    assert done.returncode == 2
+    line = f".venv is a link to {project.parent / target}, which the set-up would change; remove the link: rm .venv"
+    assert done.stderr == f"setup: {line}\n"
+    assert kept.exists() and not (project.parent / "nowhere").exists()
+
+
+def test_cdpath_does_not_send_the_set_up_into_another_folder(project):
+    other = project.parent / "other"
+    (other / ".ci").mkdir(parents=True)
+    command = ["sh", ".ci/setup", str(fake(project))]
+    done = run(project, *command, CDPATH=str(other))
+    assert done.returncode == 0, done.stderr
+    assert (project / ".venv/.ready").exists()
+    assert list(other.iterdir()) == [other / ".ci"]
+
+
 def test_an_environment_whose_python_is_gone_is_noticed_and_made_anew(project):
     python = fake(project)
     setup(project, str(python))
@@ -228,13 +252,13 @@ def test_in_a_read_only_checkout_pytest_ends_without_a_traceback(tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_make_hides_settings_of_python_that_are_meant_for_other_projects(project):
+def test_make_hides_settings_of_python_and_git_that_are_meant_for_other_projects(project):
     makefile = (ROOT / "Makefile").read_text() + "\nshow:\n\t@env\n"
     (project / "Makefile").write_text(makefile)
     environment = {**os.environ, "PYTHONPATH": "/elsewhere", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/elsewhere"}
+    environment |= {"GIT_DIR": ".git", "GIT_INDEX_FILE": "/elsewhere"}
     environment.pop("HOME", None)
     shown = subprocess.run(["make", "show"], cwd=project, env=environment, capture_output=True, text=True, check=True)
-    assert not [
-        line for line in shown.stdout.splitlines() if line.startswith(("PYTHONPATH", "PYTHONSAFE", "PYTHONHOME"))
-    ]
+    hidden = ("PYTHONPATH", "PYTHONSAFE", "PYTHONHOME", "GIT_DIR", "GIT_INDEX")
+    assert not [line for line in shown.stdout.splitlines() if line.startswith(hidden)]
     assert f"HOME={project}/.state/home" in shown.stdout.splitlines()

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from armdigits.core import tracked
+from armdigits.core import git, tracked
 from armdigits.core.errors import BadInput, Failure
 
 
@@ -57,7 +57,7 @@ def require_git(commits: bool = False) -> None:
         BadInput: this is no Git repository, or Git refuses it, or does not know who commits.
     """
     done = _git("rev-parse", "--git-dir")
-    if "dubious ownership" in done.stderr:
+    if b"dubious ownership" in done.stderr:
         remedy = f"git config --global --add safe.directory {shlex.quote(str(Path.cwd()))}"
         raise BadInput(f"Git refuses this folder, which another user owns; run: {remedy}")
     if done.returncode:
@@ -68,10 +68,9 @@ def require_git(commits: bool = False) -> None:
         raise BadInput(f"Git does not know who you are, and DVC commits each experiment; run: {remedy}")
 
 
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    english = {**os.environ, "LC_ALL": "C"}
+def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(["git", *arguments], env=english, capture_output=True, text=True, check=False)
+        return git.run(*arguments)
     except FileNotFoundError:
         raise BadInput("git: no such program; install it, DVC needs it") from None
 
@@ -88,7 +87,7 @@ def _environment() -> dict[str, str]:
     """
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     home = {"HOME": str(Path.cwd() / ".state" / "home"), "LOGNAME": "user"}
-    environment = {**home, **os.environ, "PATH": os.pathsep.join(folders)}
+    environment = {**home, **git.environment(), "PATH": os.pathsep.join(folders)}
     environment.pop("PYTHONSAFEPATH", None)
     return environment
 

@@ -1,6 +1,7 @@
 """Reading and writing files. A file that is written here appears complete or not at all."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -26,8 +27,9 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     second writer; the next write replaces the leftovers of a killed one.
 
     Raises:
-        Failure: the disk is full, the folder is read-only, ...; the files are unchanged, or complete when only the
-            folder entry could not be flushed. When only some could be renamed, these are removed.
+        Failure: the disk is full, the folder is read-only, ...; the files are unchanged. When only some could be
+            renamed, these are removed. When only their folder could not be flushed, the files are complete, and the
+            message says so.
     """
     temporaries = {path: path.with_name(f".{path.name}.tmp") for path in contents}
     renamed: list[Path] = []
@@ -42,12 +44,6 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
         for path, temporary in temporaries.items():
             temporary.replace(path)
             renamed.append(path)
-        for parent in {path.parent for path in contents}:
-            folder = os.open(parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)  # a rename is durable once its folder is
-            finally:
-                os.close(folder)
     except BaseException as error:
         incomplete = renamed if len(renamed) < len(contents) else []
         for leftover in (*temporaries.values(), *incomplete):
@@ -56,6 +52,25 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
         if isinstance(error, OSError):
             raise Failure(f"{path}: {error.strerror}; nothing was left half-written") from None
         raise
+    for parent in {path.parent for path in contents}:
+        _flush(parent)
+
+
+def _flush(folder: Path) -> None:
+    """Make the renames in a folder durable, where its file system can: shared folders of VirtualBox and old CIFS cannot.
+
+    Raises:
+        Failure: it could, but failed.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise Failure(f"{folder}: {error.strerror}; the files are written, but a power cut may undo it") from None
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """What all stages share: arguments, parameters, the lock, signals, one line per error, and what a failure leaves."""
 
 import argparse
+import errno
 import fcntl
 import os
 import signal
@@ -12,6 +13,8 @@ from types import FrameType
 from armdigits.core import paths, times, tracked
 from armdigits.core.errors import BadInput, exit_on_failure
 from armdigits.core.parameters import Parameters, load_parameters
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # as flock says it on network and shared folders
 
 
 def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | None = None) -> None:
@@ -77,7 +80,7 @@ def only_one(name: str) -> Iterator[None]:
     """Hold the lock of the stage `name`; the kernel releases it when the process ends, however it ends.
 
     Raises:
-        BadInput: another process in this project folder holds it.
+        BadInput: another process in this project folder holds it, or the file system has no locks.
     """
     paths.LOCKS.mkdir(parents=True, exist_ok=True)
     with (paths.LOCKS / name).open("a+") as file:
@@ -86,6 +89,11 @@ def only_one(name: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise BadInput(f"another {name} is running (pid {file.read()}); wait for it or end it") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            remedy = "clone the project to a local disk"
+            raise BadInput(f"{paths.LOCKS}: this file system has no locks ({error.strerror}); {remedy}") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

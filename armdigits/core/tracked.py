@@ -4,12 +4,11 @@ DVC removes the outputs of a stage before it starts the stage, and leaves it at 
 DVC's cache come back with `dvc checkout`; the metrics and tables that Git tracks come back here.
 """
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from armdigits.core import paths
+from armdigits.core import git, paths
 
 
 @contextmanager
@@ -31,14 +30,14 @@ def restore(name: str) -> None:
     """
     missing = _git("ls-files", "-z", "--deleted", "--", str(paths.METRICS))
     if missing and _git("checkout-index", "-z", "--stdin", standard_input=missing) is not None:
-        files = missing.replace(f"{paths.METRICS}/", "").rstrip("\0").replace("\0", ", ")
+        files = missing.decode(errors="replace").replace(f"{paths.METRICS}/", "").rstrip("\0").replace("\0", ", ")
         print(f"{name}: restored from Git in {paths.METRICS}/: {files}", file=sys.stderr, flush=True)
 
 
-def _git(*arguments: str, standard_input: str = "") -> str | None:
+def _git(*arguments: str, standard_input: bytes = b"") -> bytes | None:
     """The output of a Git command; None when it failed."""
     try:
-        done = subprocess.run(["git", *arguments], input=standard_input, capture_output=True, text=True, check=False)
+        done = git.run(*arguments, standard_input=standard_input)
     except OSError:
         return None
     return None if done.returncode else done.stdout

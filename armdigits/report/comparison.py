@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from armdigits.core import paths
+from armdigits.core import git, paths
 from armdigits.core.errors import BadInput
 
 METRICS = (paths.TRAIN_METRICS, paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS, paths.BENCHMARK_METRICS)
@@ -21,9 +20,8 @@ def read_base(base: str, path: Path) -> bytes:
     Raises:
         BadInput: there is no such commit, or it does not have the file.
     """
-    command = ["git", "show", f"{base}:./{path}"]
     try:
-        done = subprocess.run(command, capture_output=True, check=False)
+        done = git.run("show", f"{base}:./{path}")
     except FileNotFoundError:
         raise BadInput("git: no such program; a comparison needs it") from None
     if done.returncode:

@@ -6,7 +6,6 @@ run with that of another commit.
 
 import base64
 import io
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from sklearn import metrics
 
-from armdigits.core import files, paths
+from armdigits.core import files, git, paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
@@ -212,10 +211,10 @@ def provenance() -> list[tuple[str, str]]:
 def _git(*arguments: str) -> str:
     """What a Git command prints; nothing outside a Git checkout."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        done = git.run(*arguments)
     except FileNotFoundError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
 
 
 def _read_numbers(path: Path, stage: str, *columns: str) -> list[dict[str, float]]:

@@ -59,8 +59,6 @@ def test_run_or_fail_names_the_command_and_its_exit_code(repository, capfd):
 @pytest.fixture
 def git(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty Git repository, which is the current folder, for a user whom Git does not know."""
-    for name, value in {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
     subprocess.run(["git", "init", "--quiet"], check=True)
     return folder
@@ -95,6 +93,13 @@ def test_only_what_commits_needs_a_name_and_an_address(git):
 def test_a_machine_without_git_gets_one_line(git, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert refused() == "git: no such program; install it, DVC needs it"
+
+
+def test_dvc_and_its_stages_do_not_see_the_repository_that_a_hook_names(repository, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", "/elsewhere")
+    (repository / "dvc.yaml").write_text("stages: {name: {cmd: env > name, outs: [name]}}\n")
+    assert dvc.run("repro", "--quiet") == 0
+    assert "GIT_DIR" not in (repository / "name").read_text()
 
 
 @pytest.mark.slow

@@ -1,6 +1,9 @@
 import errno
 import json
 import math
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,42 @@ def test_a_missing_entry_at_any_depth_names_the_file_and_the_stage_to_run(folder
     content = read_json(Path("x.json"), "quantize")
     with pytest.raises(BadInput, match=r"^x.json: has no entry accuracy; run: dvc repro --force quantize$"):
         content["int8"]["accuracy"]
+
+
+def fsync_fails(number: int, is_kind: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fsync fail with this error for files, or for folders, as some file systems do."""
+
+    def fsync(descriptor: int) -> None:
+        if is_kind(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_flush_folders_is_good_enough(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fsync_fails(number, stat.S_ISDIR, monkeypatch)
+    write_bytes(Path("file"), b"content")
+    assert Path("file").read_bytes() == b"content"
+
+
+def test_when_only_the_folder_cannot_be_flushed_the_file_is_complete_and_the_line_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync_fails(errno.EIO, stat.S_ISDIR, monkeypatch)
+    with pytest.raises(Failure) as caught:
+        write_bytes(Path("new/file"), b"content")
+    assert str(caught.value) == "new: Input/output error; the files are written, but a power cut may undo it"
+    assert Path("new/file").read_bytes() == b"content"
+
+
+def test_a_file_that_cannot_be_flushed_is_not_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync_fails(errno.EINVAL, stat.S_ISREG, monkeypatch)
+    with pytest.raises(Failure, match=r"^file: Invalid argument; nothing was left half-written$"):
+        write_bytes(Path("file"), b"content")
+    assert names() == []
 
 
 def test_files_that_belong_together_are_written_all_or_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,8 @@
 """What all stages share; signals and locks are tested with real processes."""
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from armdigits.core import stage
+from armdigits.core.errors import BadInput
 from tests.helpers import ROOT, copy_project, results, run, run_stage_here, set_parameters
 
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
@@ -53,6 +57,21 @@ def test_a_second_copy_fails_at_once_and_a_killed_one_releases_its_lock(project:
     third = start(project)
     third.kill()
     third.communicate()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_gets_one_line_with_the_remedy(
+    project: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(BadInput) as caught, stage.only_one("train"):
+        pytest.fail("the stage runs without a lock")
+    reason = os.strerror(number)
+    line = f".state/locks: this file system has no locks ({reason}); clone the project to a local disk"
+    assert str(caught.value) == line
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
