@@ -1,6 +1,7 @@
 """Run the pipeline and print the results table; without a mirror of MNIST, run it on the embedded digits.
 
-The last line says how long it took, and how long each stage that ran. The switch to the embedded digits is
+Below the table, a line says whether the outputs are those of the commit, to the bit, or which differ and why; the last
+line says how long it took, and how long each stage that ran. The switch to the embedded digits is
 made in params.yaml, where `git diff` shows it, and every metrics file names its data set.
 """
 
@@ -10,6 +11,8 @@ import time
 from armdigits.cli import dvc
 from armdigits.cli.dataset import select
 from armdigits.core import paths, times
+from armdigits.core.errors import BadInput
+from armdigits.report.reproduced import compare_with_commit
 from armdigits.report.results import table
 
 RULE = "=" * 88
@@ -38,5 +41,13 @@ def run(_options: argparse.Namespace) -> int:
         return code
     code = dvc.run("repro")
     if code == 0:
-        print(f"\n{table()}\n{times.summary('repro', time.monotonic() - started)}")
+        print(f"\n{table()}\n{outcome()}\n{times.summary('repro', time.monotonic() - started)}")
     return code
+
+
+def outcome() -> str:
+    """Whether the run made the outputs of the commit again, in one line."""
+    try:
+        return compare_with_commit().line
+    except BadInput as problem:
+        return f"not compared with the commit: {problem}"

@@ -2,7 +2,8 @@
 
 DVC hashes a file once and trusts it as long as its size and time stay the same, and it does not hash files that it
 restores from its cache. This command reads everything. It prints a line for each damaged file and the command that
-repairs it, changes nothing, and ends with exit code 1 when a file is damaged.
+repairs it, changes nothing, and ends with exit code 1 when a file is damaged. With --reproduced it compares the outputs
+with those of the last commit instead, and ends with 1 when they differ although the machine should give the same bits.
 """
 
 import argparse
@@ -12,15 +13,20 @@ from pathlib import Path
 
 from armdigits.cli import dvc
 from armdigits.core import lock, paths
-from armdigits.core.errors import Failure
+from armdigits.core.errors import Failure, GateFailed
+from armdigits.report.reproduced import compare_with_commit
 
 
-def configure(_parser: argparse.ArgumentParser) -> None:
-    """There are no arguments."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--reproduced", action="store_true", help="compare the outputs with those of the last commit")
 
 
-def run(_options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Check outputs and objects; then, when they are undamaged, whether they belong together."""
+    if options.reproduced:
+        check_reproduced()
+        return
     outs, objects = lock.locked_outs(), cached_objects()
     damaged = mismatches({**outs, **objects})
     if damaged:
@@ -28,6 +34,19 @@ def run(_options: argparse.Namespace) -> None:
         raise Failure(*(f"{path}: {reason}" for path, reason in damaged.items()), f"to repair, run: {repair}")
     links = check_links()
     print(f"verified: {len(outs)} outputs, {len(objects)} objects in the cache, {links} links between the files")
+
+
+def check_reproduced() -> None:
+    """Print whether the run made the outputs of the last commit again.
+
+    Raises:
+        GateFailed: it did not, although this machine should give the same bits.
+        BadInput: there is nothing to compare with.
+    """
+    answer = compare_with_commit()
+    if answer.is_broken:
+        raise GateFailed(answer.line)
+    print(answer.line)
 
 
 def cached_objects() -> dict[Path, str]:

@@ -57,7 +57,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Make the renames in a folder durable, where its file system can: shared folders of VirtualBox and old CIFS cannot.
+    """Make the renames in a folder durable where its file system can; VirtualBox's shared folders and old CIFS cannot.
 
     Raises:
         Failure: it could, but failed.

@@ -24,8 +24,9 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_runs_the_pipeline_and_prints_the_table(project, monkeypatch, capsys):
     monkeypatch.setattr(dvc, "run", lambda *_: 0)
     assert main(["reproduce"]) == 0
-    *_, table, _, line = capsys.readouterr().out.splitlines()
+    *_, table, _, compared, line = capsys.readouterr().out.splitlines()
     assert table == "table"
+    assert compared.startswith("not compared with the commit: ")  # there is none
     assert re.fullmatch(r"repro took \d+ s: .*", line)
     assert "name: mnist" in paths.PARAMETERS.read_text()
 
