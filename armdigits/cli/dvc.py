@@ -56,19 +56,20 @@ def require_git(commits: bool = False) -> None:
     Raises:
         BadInput: this is no Git repository, or Git refuses it, or does not know who commits.
     """
-    done = _git("rev-parse", "--git-dir")
+    done = git("rev-parse", "--git-dir")
     if "dubious ownership" in done.stderr:
         remedy = f"git config --global --add safe.directory {shlex.quote(str(Path.cwd()))}"
         raise BadInput(f"Git refuses this folder, which another user owns; run: {remedy}")
     if done.returncode:
         remedy = "git init && git add --all && git commit -m start"
         raise BadInput(f"this folder is no Git repository, and DVC needs one; run: {remedy}")
-    if commits and not all(_git("config", f"user.{key}").stdout.strip() for key in ("name", "email")):
+    if commits and not all(git("config", f"user.{key}").stdout.strip() for key in ("name", "email")):
         remedy = "git config --global user.name NAME && git config --global user.email ADDRESS"
         raise BadInput(f"Git does not know who you are, and DVC commits each experiment; run: {remedy}")
 
 
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Git, with messages in English."""
     english = {**os.environ, "LC_ALL": "C"}
     try:
         return subprocess.run(["git", *arguments], env=english, capture_output=True, text=True, check=False)
