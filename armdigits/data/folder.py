@@ -128,6 +128,11 @@ def shortened(lines: Sequence[str]) -> list[str]:
     return [*lines[:SHOWN], *([f"... and {more:,} more"] if more > 0 else [])]
 
 
+def left_out_lines(lines: Sequence[str]) -> list[str]:
+    """What is printed of pictures that are left out: their number, and the first of them."""
+    return [f"{len(lines):,} left out:", *shortened(lines)] if lines else []
+
+
 def _test_images(count: int) -> int:
     return -(-count // TEST_SHARE)
 

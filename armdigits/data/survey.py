@@ -31,6 +31,7 @@ class Survey(NamedTuple):
     test_images: int
     files: tuple[Path, ...] = ()
     added: int = 0  # training images besides these, from which no validation images are taken
+    largest_class: int = 0  # test images of the class that has most of them; 0 where the images were not read
 
 
 def folder_of(dataset: Dataset) -> Path:

@@ -100,6 +100,16 @@ def test_the_stage_writes_metrics_details_and_predictions_that_agree(
     assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
 
 
+def test_classes_that_are_never_predicted_are_named(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_parameters(project, {"evaluate.min_accuracy": "0.0"})
+    predicted = [label % 8 for label in range(30)]
+    monkeypatch.setattr("stages.evaluate.logits_of", lambda *_: logits_for(predicted))
+    assert run_stage_here("evaluate") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "warning: never predicted: 8, 9"
+
+
 def test_too_low_an_accuracy_fails_after_all_outputs_are_written(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
