@@ -57,10 +57,10 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Make the renames in a folder durable, where its file system can: shared folders of VirtualBox and old CIFS cannot.
+    """Make the renames in a folder durable. Shared folders of VirtualBox and old CIFS cannot do it, which is no failure.
 
     Raises:
-        Failure: it could, but failed.
+        Failure: the file system could, but failed.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -6,6 +6,7 @@ compiles with the same one (https://ziglang.org, `zig cc`).
 
 import importlib.metadata
 import importlib.util
+import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,10 @@ ENTRY = "digits_logits"
 OPTIMISE = ("-std=c99", "-O3")  # a target's flags can replace it: loops that are unrolled take much of a small flash
 BARE = ("-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fomit-frame-pointer", "-g0")
 LONGEST = 300  # seconds for one call of the compiler; the first one for a target compiles its support library
+# This machine by its name: without one, zig takes the system's headers, which may not fit. 2.28 is the oldest C library
+# that the pinned packages run with.
+_ARCHITECTURE = {"arm64": "aarch64"}.get(platform.machine(), platform.machine())
+HERE = ("-target", f"{_ARCHITECTURE}-{'macos' if sys.platform == 'darwin' else 'linux-gnu.2.28'}")
 
 
 @dataclass(frozen=True)

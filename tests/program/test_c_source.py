@@ -14,14 +14,14 @@ import pytest
 
 from armdigits.core.errors import BadInput
 from armdigits.measure import emulate
-from armdigits.program import reference, toolchain
+from armdigits.program import c_runtime, reference, toolchain
 from armdigits.program.c_source import About, multiplications, sources, stack_bytes
 from armdigits.program.contents import Activation, Contents, Convolution, MaxPool, Window
 from tests.program.networks import PIXEL, contents, convolutional, halves, linear, network, pictures
 
 ABOUT = About("A network", "98 % of 10 test images", "ab" * 32)
 NETWORK, CONVOLUTIONAL = network(784, 96, 256, 10), convolutional()
-COMPILERS = {"zig": [sys.executable, "-m", "ziglang", "cc"], "gcc": ["gcc"], "clang": ["clang"]}
+COMPILERS = {"zig": [sys.executable, "-m", "ziglang", "cc", *toolchain.HERE], "gcc": ["gcc"], "clang": ["clang"]}
 FUSED = ["-O3", "-march=native", "-ffp-contract=fast"]
 OPTIONS = [["-O0"], ["-O1"], ["-O2"], ["-O3"], ["-Os"], ["-O3", "-funroll-loops", "-flto"], FUSED, ["-O0", *FUSED[1:]]]
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wno-unknown-pragmas", "-Werror"]
@@ -95,7 +95,7 @@ def test_both_entries_equal_the_reference_to_the_bit(
 def test_targets_with_fused_multiply_add_round_as_the_reference(tmp_path: Path, name: str) -> None:
     toolchain.write({"counter.c": emulate.COUNTER_SOURCE}, tmp_path)
     counter = tmp_path / "counter.so"
-    toolchain.compile_files([tmp_path / "counter.c"], counter, ["-shared", "-fPIC"])
+    toolchain.compile_files([tmp_path / "counter.c"], counter, c_runtime.SHARED)
     target = toolchain.TARGETS[name]
     target = replace(target, flags=(*target.flags, "-ffp-contract=fast"))
     program, images = halves(200), pictures(4)
@@ -139,10 +139,19 @@ def test_the_header_can_be_used_from_cpp(written: Path) -> None:
     )
     zig = COMPILERS["zig"]
     subprocess.run([*zig, "-std=c99", "-O2", "-c", "digits.c", "-o", "digits.o"], cwd=written, check=True)
-    cpp = [*zig[:-1], "c++", "-std=c++11", "-Wall", "-Werror", "main.cpp", "digits.o", "-o", "main"]
+    cpp = ["c++" if part == "cc" else part for part in zig]
+    cpp += ["-std=c++11", "-Wall", "-Werror", "main.cpp", "digits.o", "-o", "main"]
     subprocess.run(cpp, cwd=written, check=True)
     digit = int(expected(NETWORK, np.zeros((1, 28, 28), np.uint8)).argmax())
     assert subprocess.run(["./main"], cwd=written, check=False).returncode == digit
+
+
+def test_what_is_compiled_for_this_machine_takes_no_header_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "x.c").write_text("#include <errno.h>\n")
+    done = subprocess.run([*COMPILERS["zig"], "-M", "x.c"], cwd=tmp_path, capture_output=True, check=True)
+    headers = [word for word in done.stdout.decode().split() if word.endswith(".h")]
+    assert headers
+    assert all("ziglang" in header for header in headers)
 
 
 def test_the_source_needs_no_library_no_heap_and_no_static_variables(written: Path) -> None:
