@@ -110,7 +110,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         if isinstance(report, pytest.TestReport):
             files[report.nodeid.partition("::")[0]] += report.duration
     seconds = Path(os.environ[FOLDER]) / SECONDS
-    parts = [f"the pipeline {seconds.read_text()}"] if seconds.exists() else []
+    parts = [f"the pipeline {seconds.read_text('utf-8')}"] if seconds.exists() else []
     parts += [f"{name} {spent:.0f}" for name, spent in files.most_common(4)]
     total = time.monotonic() - config.stash[STARTED]
     terminalreporter.write_line(f"tests took {total:.0f} s, side by side: {', '.join(parts)}")
@@ -129,7 +129,7 @@ def run_pipeline(folder: Path) -> Path:
             shutil.rmtree(project, ignore_errors=True)  # of a process that failed
             copy_project(project)
             (folder / "imports").mkdir(exist_ok=True)
-            (folder / "sitecustomize.py").write_text(RECORD_IMPORTS)
+            (folder / "sitecustomize.py").write_text(RECORD_IMPORTS, "utf-8")
             for command in (
                 ["git", "init", "-q", "-b", "main"],
                 ["git", "config", "user.name", "tester"],
@@ -141,8 +141,8 @@ def run_pipeline(folder: Path) -> Path:
             ):
                 done = run(project, *command, PYTHONPATH=str(folder))
                 assert done.returncode == 0, done.stdout + done.stderr
-            (folder / SECONDS).write_text(f"{time.monotonic() - started:.0f}")
-            printed.write_text(done.stdout)
+            (folder / SECONDS).write_text(f"{time.monotonic() - started:.0f}", "utf-8")
+            printed.write_text(done.stdout, "utf-8")
     return project
 
 

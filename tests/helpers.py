@@ -47,7 +47,7 @@ needs_mnist = pytest.mark.skipif(
 
 def set_parameters(project: Path, values: dict[str, str]) -> None:
     """Change values in the params.yaml of `project`, as a person would in an editor."""
-    lines = (project / paths.PARAMETERS).read_text().splitlines()
+    lines = (project / paths.PARAMETERS).read_text("utf-8").splitlines()
     section = ""
     left = dict(values)
     for number, line in enumerate(lines):
@@ -57,7 +57,7 @@ def set_parameters(project: Path, values: dict[str, str]) -> None:
         if key in left:
             lines[number] = f"  {key.split('.')[1]}: {left.pop(key)}"
     assert not left, f"no such keys: {left}"
-    (project / paths.PARAMETERS).write_text("\n".join(lines) + "\n")
+    (project / paths.PARAMETERS).write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def copy_project(target: Path) -> Path:
@@ -86,7 +86,7 @@ def environment() -> dict[str, str]:
 def run(project: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the project's folder, with more environment variables; its output is captured."""
     env = {**environment(), **variables}
-    return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=project, env=env, capture_output=True, encoding="utf-8", check=False)
 
 
 def started(output: str) -> list[str]:

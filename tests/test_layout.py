@@ -15,7 +15,7 @@ OUTSIDE = ("stages", "benchmarks", "tests")
 def imports(path: Path) -> set[str]:
     """The dotted names that a file imports."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
@@ -69,7 +69,7 @@ def test_private_names_of_torch_and_executorch_are_used_in_one_file_each():
 
 def code(path: Path) -> str:
     """The code of a file without comments and docstrings."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             node.value.value = ""

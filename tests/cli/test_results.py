@@ -15,10 +15,10 @@ from tests.helpers import run
 
 def add_1(path: Path, key: str) -> None:
     """To a value under nested keys, as a.b.c."""
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text("utf-8"))
     *sections, last = key.split(".")
     reduce(dict.__getitem__, sections, content)[last] += 1
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), "utf-8")
 
 
 def test_results_prints_the_table(ran, capsys):
@@ -27,9 +27,9 @@ def test_results_prints_the_table(ran, capsys):
 
 
 def test_results_writes_the_table_into_the_readme(ran, capsys):
-    README.write_text(f"before\n{BEGIN}old\n{END}after\n")
+    README.write_text(f"before\n{BEGIN}old\n{END}after\n", "utf-8")
     assert main(["results", "--readme"]) == 0
-    assert README.read_text() == f"before\n{BEGIN}{table()}{END}after\n"
+    assert README.read_text("utf-8") == f"before\n{BEGIN}{table()}{END}after\n"
     assert capsys.readouterr().out == ""
 
 
@@ -37,7 +37,7 @@ def test_results_writes_the_table_into_the_readme(ran, capsys):
 def test_report_writes_the_page_and_prints_where_it_is(ran, capsys):
     assert main(["report"]) == 0
     assert capsys.readouterr().out.startswith("report/index.html: ")
-    assert (ran / "report" / "index.html").read_text().lstrip().startswith("<!doctype html>")
+    assert (ran / "report" / "index.html").read_text("utf-8").lstrip().startswith("<!doctype html>")
 
 
 @pytest.mark.slow

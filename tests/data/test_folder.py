@@ -61,12 +61,12 @@ def test_the_test_images_are_stratified_and_depend_on_the_seed_only(mine: Path) 
 def test_what_cannot_be_used_is_listed_with_the_reason(mine: Path) -> None:
     (mine / "a" / "3.png").write_bytes((mine / "a" / "3.png").read_bytes()[:60])
     (mine / "a" / "4.png").write_bytes(b"")
-    (mine / "b" / "notes.txt").write_text("no picture")
+    (mine / "b" / "notes.txt").write_text("no picture", "utf-8")
     (mine / "b" / "copy.png").write_bytes((mine / "c" / "0.png").read_bytes())
     (mine / "c" / "gone.png").symlink_to("nowhere")
     (mine / "c" / "more").mkdir()
     (mine / "stray.png").write_bytes((mine / "a" / "0.png").read_bytes())
-    (mine / "a" / ".hidden").write_text("ignored")
+    (mine / "a" / ".hidden").write_text("ignored", "utf-8")
     images = pictures.load(MINE)
     assert len(images.train) + len(images.test) == 34
     assert list(images.left_out) == [

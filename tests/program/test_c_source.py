@@ -128,14 +128,15 @@ def test_pixels_that_calibration_has_not_seen_are_clamped(tmp_path: Path) -> Non
 def test_arithmetic_that_rounds_otherwise_is_an_error_at_compile_time(written: Path, option: str, message: str) -> None:
     define = "-D__FAST_MATH__" if option == "-ffast-math" else "-D__FLT_EVAL_METHOD__=2"
     command = [*COMPILERS["zig"], "-w", define, "-c", "digits.c", "-o", "digits.o"]
-    done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=written, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode != 0
     assert message in done.stderr
 
 
 def test_the_header_can_be_used_from_cpp(written: Path) -> None:
     (written / "main.cpp").write_text(
-        '#include "digits.h"\nint main() { static const uint8_t image[784] = {}; return digits_predict(image); }\n'
+        '#include "digits.h"\nint main() { static const uint8_t image[784] = {}; return digits_predict(image); }\n',
+        "utf-8",
     )
     zig = COMPILERS["zig"]
     subprocess.run([*zig, "-std=c99", "-O2", "-c", "digits.c", "-o", "digits.o"], cwd=written, check=True)
@@ -147,7 +148,7 @@ def test_the_header_can_be_used_from_cpp(written: Path) -> None:
 
 
 def test_what_is_compiled_for_this_machine_takes_no_header_of_the_system(tmp_path: Path) -> None:
-    (tmp_path / "x.c").write_text("#include <errno.h>\n")
+    (tmp_path / "x.c").write_text("#include <errno.h>\n", "utf-8")
     done = subprocess.run([*COMPILERS["zig"], "-M", "x.c"], cwd=tmp_path, capture_output=True, check=True)
     headers = [word for word in done.stdout.decode().split() if word.endswith(".h")]
     assert headers
@@ -155,22 +156,22 @@ def test_what_is_compiled_for_this_machine_takes_no_header_of_the_system(tmp_pat
 
 
 def test_the_source_needs_no_library_no_heap_and_no_static_variables(written: Path) -> None:
-    code = (written / "digits.c").read_text()
-    includes = re.findall(r"#include [<\"]([\w.]+)", code + (written / "digits.h").read_text())
+    code = (written / "digits.c").read_text("utf-8")
+    includes = re.findall(r"#include [<\"]([\w.]+)", code + (written / "digits.h").read_text("utf-8"))
     assert set(includes) == {"digits.h", "float.h", "stdint.h"}
     assert not re.search(r"\b(malloc|free|memcpy|memset)\b", code)
     assert all("const" in line or "(" in line for line in code.splitlines() if line.startswith("static"))
 
 
 def test_the_head_says_accuracy_weights_and_licence(written: Path) -> None:
-    head = (written / "digits.c").read_text()[:1500]
+    head = (written / "digits.c").read_text("utf-8")[:1500]
     for text in (ABOUT.title, ABOUT.accuracy, ABOUT.weights_sha256, "784-96-256-10", "SPDX-License-Identifier: MIT"):
         assert text in head
 
 
 def test_lines_are_at_most_120_columns_wide(written: Path) -> None:
     for path in written.glob("*.[ch]"):
-        assert max(map(len, path.read_text().splitlines())) <= 120, path.name
+        assert max(map(len, path.read_text("utf-8").splitlines())) <= 120, path.name
 
 
 def test_the_head_says_how_much_stack_a_program_needs() -> None:
@@ -243,11 +244,11 @@ def test_a_program_that_the_source_cannot_express_is_refused_in_one_line(case: s
 @pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("cc"), reason="no cmake or no compiler here")
 def test_the_example_builds_with_cmake_and_reads_a_picture(written: Path) -> None:
     for command in (["cmake", "-B", "build"], ["cmake", "--build", "build"]):
-        done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=written, capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     image = pictures(10)[5]
     (written / "7.pgm").write_bytes(b"P5\n# a comment\n28 28\n255\n" + image.tobytes())
-    done = subprocess.run(["./build/digits", "7.pgm"], cwd=written, capture_output=True, text=True, check=True)
+    done = subprocess.run(["./build/digits", "7.pgm"], cwd=written, capture_output=True, encoding="utf-8", check=True)
     digit, *rows = done.stdout.splitlines()
     logits = expected(NETWORK, image[None])[0].astype(np.float64)
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
