@@ -37,7 +37,8 @@ from pathlib import Path
 def write_and_exit(code, exit=os._exit):
     stage = sys.orig_argv[-1]
     if stage.startswith("stages."):
-        Path(__file__).with_name("imports").joinpath(stage.partition(".")[2]).write_text("\\n".join(sys.modules))
+        imports = Path(__file__).with_name("imports") / stage.partition(".")[2]
+        imports.write_text("\\n".join(sys.modules), "utf-8")
     exit(code)
 
 os._exit = write_and_exit  # which ends every stage, see armdigits/core/stage.py
@@ -122,7 +123,7 @@ def run_pipeline(folder: Path) -> Path:
     The output of `dvc repro` is next to it, in repro.txt, and in imports/ the modules that each stage has imported.
     """
     project, printed = folder / "pipeline", folder / "repro.txt"
-    with (folder / "pipeline.lock").open("w") as lock:
+    with (folder / "pipeline.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not printed.exists():
             started = time.monotonic()

@@ -37,6 +37,7 @@ SMALL = {  # values that make a pipeline on the embedded digits quick
     "benchmark.calls": "8",
     "benchmark.max_ratio": "100.0",
 }
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # the narrowest locale, on every machine
 DIGITS = tuple("0123456789")
 MNIST = Path(os.environ.get("DATA_MIRROR", "")).absolute()
 needs_mnist = pytest.mark.skipif(
@@ -146,7 +147,7 @@ def write_idx(folder: Path, splits: dict[str, Split], prefix: str = "", compress
             content = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
             name = f"{prefix}{part}-{kind}-ubyte"
             if compressed:
-                (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+                (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1, mtime=0))
             else:
                 (folder / name).write_bytes(content)
 

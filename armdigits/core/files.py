@@ -57,7 +57,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Make the renames in a folder durable. Shared folders of VirtualBox and old CIFS cannot do it, which is no failure.
+    """Make renames in a folder durable. Shared folders of VirtualBox and old CIFS cannot do it, which is no failure.
 
     Raises:
         Failure: the file system could, but failed.

@@ -43,7 +43,7 @@ def identify() -> dict[str, str | int]:
 
 def processor() -> tuple[str, frozenset[str]]:
     """The name of the CPU, and all of its features."""
-    cpu, features = _mac() if platform.system() == "Darwin" else _linux(Path("/proc/cpuinfo").read_text())
+    cpu, features = _mac() if platform.system() == "Darwin" else _linux(Path("/proc/cpuinfo").read_text("utf-8"))
     return cpu, frozenset(features)
 
 
@@ -69,7 +69,7 @@ def _linux(cpuinfo: str) -> tuple[str, set[str]]:
 
 def _mac() -> tuple[str, set[str]]:
     def sysctl(name: str) -> str:
-        return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()
+        return subprocess.run(["sysctl", "-n", name], capture_output=True, encoding="utf-8", check=False).stdout.strip()
 
     features = {name for name, flag in MAC_FLAGS.items() if sysctl(f"hw.optional.arm.{flag}") == "1"}
     return sysctl("machdep.cpu.brand_string"), features

@@ -96,7 +96,7 @@ def compile_target(source: Mapping[str, str], target: Target) -> bytes:
 def write(source: Mapping[str, str], folder: Path) -> None:
     """Write texts into a folder by their names."""
     for name, text in source.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, "utf-8")
 
 
 def installed() -> bool:
@@ -119,7 +119,9 @@ def compile_files(files: Sequence[Path], output: Path, flags: Sequence[str]) -> 
         raise Failure("ziglang: no compiler, as the package is not installed; run: pip install ziglang")
     command = [sys.executable, "-m", "ziglang", "cc", *flags, *map(str, files), "-o", str(output)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=LONGEST, check=False
+        )
     except subprocess.TimeoutExpired:
         raise Failure(f"ziglang: no result after {LONGEST} seconds") from None
     if done.returncode:

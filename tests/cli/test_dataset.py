@@ -1,5 +1,7 @@
 """`armdigits dataset`."""
 
+import sys
+
 import pytest
 
 from armdigits.cli import main
@@ -7,7 +9,7 @@ from armdigits.cli.dataset import select
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
-from tests.helpers import PARAMETERS, set_parameters, write_pictures
+from tests.helpers import ASCII, PARAMETERS, run, set_parameters, write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +49,13 @@ def test_one_command_sets_all_values_for_a_folder_of_pictures_and_another_sets_t
     assert comments(paths.PARAMETERS.read_text("utf-8")) == comments(original)
     select("mnist")
     assert paths.PARAMETERS.read_text("utf-8") == mnist
+
+
+def test_comments_survive_in_a_locale_without_their_letters(folder, original):
+    paths.PARAMETERS.write_text(f"# ä µ か\n{original}", "utf-8")
+    done = run(folder, sys.executable, "-m", "armdigits", "dataset", "digits", **ASCII)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert paths.PARAMETERS.read_text("utf-8").startswith("# ä µ か\n")
 
 
 def test_the_command_prints_the_changes_or_that_there_are_none(capsys):

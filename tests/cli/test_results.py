@@ -1,6 +1,7 @@
 """`armdigits results`, `report` and `summary`: the verbs that show the last run."""
 
 import json
+import sys
 from functools import reduce
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from armdigits.cli import dvc, main
 from armdigits.core import paths
 from armdigits.core.errors import Failure
 from armdigits.report.results import BEGIN, END, README, table
-from tests.helpers import run
+from tests.helpers import ASCII, run
 
 
 def add_1(path: Path, key: str) -> None:
@@ -38,6 +39,18 @@ def test_report_writes_the_page_and_prints_where_it_is(ran, capsys):
     assert main(["report"]) == 0
     assert capsys.readouterr().out.startswith("report/index.html: ")
     assert (ran / "report" / "index.html").read_text("utf-8").lstrip().startswith("<!doctype html>")
+
+
+@pytest.mark.slow
+def test_what_is_written_is_utf8_in_every_locale(ran):
+    """Pages, README and the C source's text, which the page to draw on contains."""
+    README.write_text(f"ä\n{BEGIN}old\n{END}か\n", "utf-8")
+    for command in (["results", "--readme"], ["report"]):
+        done = run(ran, sys.executable, "-m", "armdigits", *command, **ASCII)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert README.read_text("utf-8") == f"ä\n{BEGIN}{table()}{END}か\n"
+    assert " µs</" in (ran / "report/index.html").read_text("utf-8")
+    assert "Made by <code>armdigits draw</code>. Weights: SHA-256" in (ran / "report/draw.html").read_text("utf-8")
 
 
 @pytest.mark.slow
