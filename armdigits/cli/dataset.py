@@ -54,7 +54,7 @@ def select(name: str, path: str | None = None) -> tuple[list[str], tuple[str, ..
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
-    content = yaml.load(paths.PARAMETERS.read_text())
+    content = yaml.load(paths.PARAMETERS.read_text("utf-8"))
     changes = [
         f"{section}.{key}: {_text(content[section][key])} -> {_text(value)}"
         for section, keys in values.items()

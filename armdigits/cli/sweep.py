@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
 def load(path: str) -> str:
     """The text of a file."""
     try:
-        return Path(path).read_text()
+        return Path(path).read_text("utf-8")
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

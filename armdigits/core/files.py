@@ -60,7 +60,7 @@ def _flush(folder: Path) -> None:
     """Make the renames in a folder durable where its file system can; VirtualBox's shared folders and old CIFS cannot.
 
     Raises:
-        Failure: it could, but failed.
+        Failure: the file system could, but failed.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)

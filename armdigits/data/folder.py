@@ -16,7 +16,7 @@ from tqdm import tqdm
 from armdigits.core import files
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
-from armdigits.data.survey import Survey, check_classes, checksums, digest, folder_of
+from armdigits.data.survey import Survey, check_classes, checksums, digest, folder_of, name_of
 
 if TYPE_CHECKING:
     from armdigits.data.dataset import Split
@@ -155,7 +155,7 @@ def _list(folder: Path) -> Listing:
                 others.append(f"{entry.name}: not in the folder of a class")
                 continue
             entries = _visible(entry)
-            pictures[entry.name] = [path for path in entries if not path.is_dir()]
+            pictures[name_of(entry)] = [path for path in entries if not path.is_dir()]
             others += [
                 f"{entry.name}/{path.name}: a folder within that of a class" for path in entries if path.is_dir()
             ]
@@ -189,7 +189,7 @@ def _read(folder: Path, listing: Listing, classes: Sequence[str]) -> Pictures:
             pictures.left_out.append(f"{name}: {problem}")
         else:
             pictures.images.append(image)
-            pictures.labels.append(classes.index(path.parent.name))
+            pictures.labels.append(classes.index(name_of(path.parent)))
     return pictures
 
 

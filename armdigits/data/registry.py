@@ -13,7 +13,7 @@ from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
 from armdigits.data import folder, idx
-from armdigits.data.survey import Survey, checksums, digest, folder_of, hold
+from armdigits.data.survey import Survey, checksums, digest, folder_of, hold, name_of
 
 if TYPE_CHECKING:
     from armdigits.data.images import Images
@@ -182,4 +182,4 @@ def full_name(dataset: Dataset) -> str:
     if dataset.path is None:
         return dataset.name
     separator = " " if entry(dataset.name).needs_path else " + "
-    return f"{dataset.name}{separator}{folder_of(dataset).resolve().name}"
+    return f"{dataset.name}{separator}{name_of(folder_of(dataset).resolve())}"

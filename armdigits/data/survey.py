@@ -48,7 +48,16 @@ def folder_of(dataset: Dataset) -> Path:
         raise BadInput(f"{key}: {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise BadInput(f"{key}: {folder}: cannot be read (Permission denied)")
+    if not name_of(folder.resolve()).isprintable():  # it stands in metrics and pages
+        raise BadInput(
+            f"{key}: {folder}: expected a folder with a name in UTF-8, got {folder.resolve().name!a}; rename it"
+        )
     return folder
+
+
+def name_of(path: Path) -> str:
+    """The last part of a path, read as UTF-8 whatever the locale's encoding is; other bytes cannot be printed."""
+    return os.fsencode(path.name).decode("utf-8", "surrogateescape")
 
 
 def check_classes(where: Path, names: Sequence[str]) -> None:

@@ -47,7 +47,7 @@ class Sweep:
         ask(clone, "python -m armdigits experiments", folder / "there.json")
         command = [sys.executable, "-m", "armdigits", "sweep", "here.json", "there.json"]
         self.table_of_both = run(folder, *command, PYTHONPATH=str(ROOT)).stdout
-        self.accuracy_there = json.loads((clone / "metrics/evaluate.json").read_text())["accuracy"]
+        self.accuracy_there = json.loads((clone / "metrics/evaluate.json").read_text("utf-8"))["accuracy"]
         self.picture_there = (clone / paths.MISCLASSIFIED).read_bytes()
         self.stored = [path.read_bytes() for path in (folder / "storage").rglob("*") if path.is_file()]
 

@@ -66,7 +66,7 @@ def test_a_broken_pipe_ends_silently_with_141(lines: int) -> None:
 @pytest.mark.parametrize("lines", [1, 100_000], ids=["few lines", "many lines"])
 def test_a_full_disk_behind_stdout_gets_one_line(lines: int) -> None:
     command = [sys.executable, "-c", PRINT.format(lines=lines)]
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.stderr == b"results: No space left on device\n"
     assert done.returncode == 1

@@ -73,12 +73,12 @@ def test_labels_may_start_at_1_and_have_gaps_and_are_the_names_of_the_classes(fo
 
 def test_a_file_may_name_the_classes(fashion: Path) -> None:
     names = ["T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
-    (fashion / "classes.txt").write_text("\n".join(names) + "\n")
+    (fashion / "classes.txt").write_text("\n".join(names) + "\n", "utf-8")
     assert idx.load(FASHION).classes == tuple(names)
     assert fashion / "classes.txt" in [fashion / path.name for path in idx.survey(FASHION).files]
-    (fashion / "classes.txt").write_text("\n".join(names[:-1]))
+    (fashion / "classes.txt").write_text("\n".join(names[:-1]), "utf-8")
     assert refusal(fashion) == "fashion/classes.txt: expected 10 lines, one for each label, found 9"
-    (fashion / "classes.txt").write_text("\n".join([*names[:-1], "coat"]))
+    (fashion / "classes.txt").write_text("\n".join([*names[:-1], "coat"]), "utf-8")
     assert refusal(fashion) == "fashion/classes.txt: expected each name of a class once, found coat again"
 
 

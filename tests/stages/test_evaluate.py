@@ -35,7 +35,7 @@ def logits_for(predicted: list[int]) -> torch.Tensor:
 
 def read(path: Path) -> dict[str, float]:
     """The content of a JSON file."""
-    content: dict[str, float] = json.loads(path.read_text())
+    content: dict[str, float] = json.loads(path.read_text("utf-8"))
     return content
 
 
@@ -93,7 +93,7 @@ def test_the_stage_writes_metrics_details_and_predictions_that_agree(
     metrics, details = read(paths.EVALUATE_METRICS), read(paths.EVALUATE_DETAILS)
     assert list(metrics) == ["dataset", "test_images", "accuracy", "loss", "macro_f1"]
     assert list(details) == ["calibration_error", "macro_precision", "macro_recall", "classes"]
-    rows = list(csv.DictReader(paths.PREDICTIONS.read_text().splitlines()))
+    rows = list(csv.DictReader(paths.PREDICTIONS.read_text("utf-8").splitlines()))
     assert len(rows) == metrics["test_images"] == 30
     assert sum(row["actual"] == row["predicted"] for row in rows) / len(rows) == metrics["accuracy"]
     assert Image.open(io.BytesIO(paths.MISCLASSIFIED.read_bytes())).format == "PNG"
