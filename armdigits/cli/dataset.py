@@ -16,6 +16,7 @@ import io
 from ruamel.yaml import YAML
 
 from armdigits.core import files, paths
+from armdigits.core.errors import printable
 from armdigits.core.parameters import check_sizes, load_parameters, parse_parameters
 from armdigits.data import registry
 
@@ -69,4 +70,4 @@ def select(name: str, path: str | None = None) -> list[str]:
 
 
 def _text(value: object) -> str:
-    return "null" if value is None else str(value)
+    return "null" if value is None else printable(str(value))
