@@ -26,7 +26,7 @@ def main(parameters: Parameters) -> None:
         paths.NO_MIRROR.touch()
         raise
     if images.left_out:
-        print("\n".join([f"{len(images.left_out):,} left out:", *map(printable, shortened(images.left_out))]))
+        print("\n".join([f"{len(images.left_out):,} left out:", *shortened(images.left_out)]))
     check_sizes(parameters, len(images.classes), len(images.train), len(images.added or ()))
 
     name = registry.full_name(dataset)
