@@ -12,8 +12,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +135,7 @@ def _shape(path: Path, dimensions: int) -> tuple[int, ...]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
     """A regular file, decompressed where it is compressed; raises BadInput where it cannot be read."""
     try:
         check_regular(path)
@@ -159,7 +160,7 @@ def _check_compression(path: Path) -> None:
         raise BadInput(f"{path}: is compressed; add .gz to its name")
 
 
-def _header(path: Path, file: IO[bytes], dimensions: int) -> tuple[int, ...]:
+def _header(path: Path, file: BufferedIOBase, dimensions: int) -> tuple[int, ...]:
     """The shape that an IDX file begins with: its magic number has the type (8: uint8) and the dimensions.
 
     Raises:
