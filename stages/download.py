@@ -8,6 +8,7 @@ writes data/*.safetensors and data/provenance.json.
 """
 
 from armdigits.core import paths, stage
+from armdigits.core.errors import printable
 from armdigits.core.parameters import Parameters, check_sizes
 from armdigits.data import registry, sources
 from armdigits.data.dataset import write_dataset
@@ -34,7 +35,7 @@ def main(parameters: Parameters) -> None:
     splits = {files[part]: split for part, split in parts.items()}
     write_dataset(name, images.source, splits, images.classes, images.left_out)
     for part, split in parts.items():
-        print(f"{name}: {len(split):,} {part} images")
+        print(f"{printable(name)}: {len(split):,} {part} images")
 
 
 if __name__ == "__main__":

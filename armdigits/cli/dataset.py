@@ -17,6 +17,7 @@ import io
 from ruamel.yaml import YAML
 
 from armdigits.core import files, paths
+from armdigits.core.errors import printable
 from armdigits.core.parameters import check_sizes, load_parameters, parse_parameters
 from armdigits.data import registry
 from armdigits.data.folder import left_out_lines
@@ -72,4 +73,4 @@ def select(name: str, path: str | None = None) -> tuple[list[str], tuple[str, ..
 
 
 def _text(value: object) -> str:
-    return "null" if value is None else str(value)
+    return "null" if value is None else printable(str(value))

@@ -13,6 +13,9 @@ from typing import Any
 
 from armdigits.core.errors import BadInput, Failure
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how the file begins that stands for one in Git LFS
+LFS_REMEDY = "a Git LFS pointer, not the file itself; run: git lfs pull"
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically and durably, as `write_all`."""

@@ -20,7 +20,7 @@ with exit_on_failure("results"):
 
 @pytest.mark.parametrize(
     ("failure", "code"),
-    [(Failure("first", "second"), 1), (GateFailed("first\nsecond"), 1), (BadInput("first\nsecond"), 2)],
+    [(Failure("first", "second"), 1), (GateFailed("first", "second"), 1), (BadInput("first", "second"), 2)],
 )
 def test_each_line_of_a_failure_carries_the_name_of_the_program(
     capsys: pytest.CaptureFixture[str], failure: Failure, code: int
@@ -43,6 +43,17 @@ def test_an_os_error_without_a_file_gets_one_line(capsys: pytest.CaptureFixture[
         raise OSError("out of order")
     assert ended.value.code == 1
     assert capsys.readouterr().err == "train: out of order\n"
+
+
+ODD = "red\x1b[31m\r\nfake: \u202egnp\u2028\udcff\x9b µ"
+ESCAPED = r"red\x1b[31m\r\nfake: \u202egnp\u2028\udcff\x9b µ"
+
+
+@pytest.mark.parametrize("error", [BadInput(f"{ODD}: missing"), FileNotFoundError(2, "missing", ODD)])
+def test_what_could_control_a_terminal_is_escaped(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), exit_on_failure("train"):
+        raise error
+    assert capsys.readouterr().err == f"train: {ESCAPED}: missing\n"
 
 
 def test_other_exceptions_pass_through() -> None:

@@ -67,18 +67,23 @@ def test_what_cannot_be_used_is_listed_with_the_reason(mine: Path) -> None:
     (mine / "b" / "copy.png").write_bytes((mine / "c" / "0.png").read_bytes())
     (mine / "c" / "gone.png").symlink_to("nowhere")
     (mine / "c" / "more").mkdir()
+    os.mkfifo(mine / "c" / "pipe\x1b[31m.png")
+    with (mine / "c" / "sparse.png").open("wb") as file:
+        file.truncate(10_000_000_000)
     (mine / "stray.png").write_bytes((mine / "a" / "0.png").read_bytes())
     (mine / "a" / ".hidden").write_text("ignored", "utf-8")
     images = pictures.load(MINE)
     assert len(images.train) + len(images.test) == 34
     assert list(images.left_out) == [
+        "c/gone.png: No such file or directory",
         "c/more: a folder within that of a class",
+        r"c/pipe\x1b[31m.png: not a regular file",
+        "c/sparse.png: larger than 200 MB",
         "stray.png: not in the folder of a class",
         "a/3.png: a damaged picture",
         "a/4.png: empty",
-        "b/notes.txt: not a picture, or a format that is not supported; save it as JPEG or PNG",
+        "b/notes.txt: not a picture in AVIF, BMP, GIF, HEIC, JPEG, PNG, PPM, TIFF or WebP; save it as JPEG or PNG",
         "c/0.png: the same file as b/copy.png",
-        "c/gone.png: No such file or directory",
     ]
 
 
@@ -98,7 +103,7 @@ def test_too_few_pictures_that_can_be_read_are_refused_after_the_reasons(mine: P
     for path in mine.glob("c/*.png"):
         path.write_bytes(b"damaged")
     lines = refusal()
-    assert lines[0] == "c/0.png: not a picture, or a format that is not supported; save it as JPEG or PNG"
+    assert lines[0].startswith("c/0.png: not a picture in AVIF, BMP, ")
     assert lines[-2:] == ["... and 2 more", "mine: expected at least 10 pictures of each class, found c: 0"]
 
 

@@ -114,6 +114,28 @@ def test_files_whose_names_are_not_utf8_have_checksums_too(folder: Path) -> None
     assert b"  f\xff\n" in paths.CHECKSUMS.read_bytes()
 
 
+def test_a_path_with_an_odd_line_separator_is_found_again(folder: Path) -> None:
+    path = Path("a\u2028b")
+    path.write_text("x", "utf-8")
+    hold(checksums((path,)))
+    path.write_text("y", "utf-8")
+    with pytest.raises(BadInput, match="expected SHA-256"):
+        hold(checksums((path,)))
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [("", 1), (HEADER[:-1], 2), (HEADER + "0" * 64 + " x\n", 3), (HEADER + "0" * 64 + "  x", 3), ("<<<<<<< main\n", 1)],
+    ids=["empty", "cut comment", "one space", "cut path", "conflict"],
+)
+def test_a_list_of_checksums_that_is_empty_or_malformed_is_refused(folder: Path, content: str, number: int) -> None:
+    paths.CHECKSUMS.parent.mkdir()
+    paths.CHECKSUMS.write_text(content, "utf-8")
+    with pytest.raises(BadInput, match=f"^data/checksums.txt: line {number}: expected a SHA-256, "):
+        hold({Path("x"): "1" * 64})
+    assert paths.CHECKSUMS.read_text("utf-8") == content
+
+
 SIZES = [(2, 16, 4, 3), (3, 100, 25, 25), (10, 1_437, 360, 0), (47, 112_800, 18_800, 400), (100, 800, 200, 2)]
 
 
