@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from armdigits.core.errors import BadInput, Failure
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how the file begins that stands for one in Git LFS
 LFS_REMEDY = "a Git LFS pointer, not the file itself; run: git lfs pull"
+MAX_BYTES = 2**28  # of a file that a stage writes, images apart: more than any network for these processors needs
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -90,14 +92,28 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_bytes(path, text.getvalue().encode())
 
 
-def read_bytes(path: Path, stage: str) -> bytes:
-    """Read a file that `stage` writes.
+def read_limited(path: Path, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes.
 
     Raises:
-        BadInput: the file is missing or unreadable; the message names the stage to run.
+        OSError: it is missing, unreadable or larger, or no regular file: a pipe may never end.
+    """
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if status.st_size > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+    return path.read_bytes()
+
+
+def read_bytes(path: Path, stage: str, limit: int = MAX_BYTES) -> bytes:
+    """Read a file of at most `limit` bytes that `stage` writes.
+
+    Raises:
+        BadInput: the file is missing, unreadable or larger; the message names the stage to run.
     """
     try:
-        return path.read_bytes()
+        return read_limited(path, limit)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; run: dvc repro {stage}") from None
     except OSError as error:

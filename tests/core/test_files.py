@@ -90,6 +90,15 @@ def test_a_failed_read_does_not_mention_half_written_files(folder: Path) -> None
     assert str(caught.value) == "x: cannot be read (Is a directory); run: dvc repro --force train"
 
 
+def test_a_pipe_or_a_file_that_is_too_large_is_refused_before_it_is_read(folder: Path) -> None:
+    os.mkfifo("pipe")
+    with Path("large").open("wb") as file:
+        file.truncate(10**12)
+    for name, reason in (("pipe", "not a regular file"), ("large", "larger than 268,435,456 bytes")):
+        with pytest.raises(BadInput, match=rf"^{name}: cannot be read \({reason}\); run: dvc repro --force train$"):
+            read_bytes(Path(name), "train")
+
+
 def test_a_missing_entry_at_any_depth_names_the_file_and_the_stage_to_run(folder: Path) -> None:
     write_json(Path("x.json"), {"int8": {"bytes": 1}})
     content = read_json(Path("x.json"), "quantize")
