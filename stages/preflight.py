@@ -12,7 +12,7 @@ benchmark alone runs again.
 
 from pathlib import Path
 
-from armdigits.core import cpu, paths, stage
+from armdigits.core import cpu, paths, records, stage
 from armdigits.core.files import write_bytes, write_json
 from armdigits.core.parameters import Parameters, check_sizes
 from armdigits.data import registry
@@ -50,7 +50,7 @@ def main(parameters: Parameters) -> None:
     print(
         f"bits of the results: {bits} ({'as on this machine alone' if bits == cpu.NATIVE else 'as on all such CPUs'})"
     )
-    write_json(paths.HOST, {**host.identify(), "bits": bits})
+    records.write(paths.HOST, records.Host.model_validate({**host.identify(), "bits": bits}))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from armdigits.core import paths, stage
+from armdigits.core import paths, records, stage
 from armdigits.core.errors import BadInput, GateFailed
-from armdigits.core.files import write_bytes, write_csv, write_json
+from armdigits.core.files import write_bytes, write_csv
 from armdigits.core.parameters import Parameters, Quantize
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
@@ -121,7 +121,7 @@ def main(parameters: Parameters) -> None:
         )
     test = read_split(paths.TEST_DATA)
     provenance = read_provenance()
-    dataset, classes = {"dataset": provenance["name"]}, provenance["classes"]
+    dataset, classes = {"dataset": provenance.name}, provenance.classes
 
     programs = build_programs(model, calibration, settings)
     contents = {name: read_back(content, PROGRAMS[name]) for name, content in programs.items()}
@@ -136,7 +136,7 @@ def main(parameters: Parameters) -> None:
     }
     failed = [f"{PROGRAMS[name]}: {proof}" for name, checks in proven.items() for proof in checks if not proof.holds]
     if failed:
-        write_json(paths.QUANTIZE_DETAILS, details)
+        records.write(paths.QUANTIZE_DETAILS, records.QuantizeDetails.model_validate(details))
         raise GateFailed(*failed)
 
     written = {PROGRAMS[name]: content for name, content in programs.items()}
@@ -144,8 +144,8 @@ def main(parameters: Parameters) -> None:
     logits = {name: read_program(path, weights_sha256).logits_of(test.pixels()) for name, path in PROGRAMS.items()}
     metrics, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
     details |= {"disagreements": mcnemar(found), "layers": layer_figures(model, contents["int8"], test.pixels())}
-    write_json(paths.QUANTIZE_METRICS, {**dataset, **metrics})
-    write_json(paths.QUANTIZE_DETAILS, details)
+    records.write(paths.QUANTIZE_METRICS, records.QuantizeMetrics.model_validate({**dataset, **metrics}))
+    records.write(paths.QUANTIZE_DETAILS, records.QuantizeDetails.model_validate(details))
     write_csv(paths.DISAGREEMENTS, Disagreement._fields, named(found, classes))
     write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found, classes))
     print(table(metrics, details))

@@ -7,8 +7,9 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +93,18 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_bytes(path, text.getvalue().encode())
 
 
-def read_limited(path: Path, limit: int) -> bytes:
-    """Read a file of at most `limit` bytes.
-
-    Raises:
-        OSError: it is missing, unreadable or larger, or no regular file: a pipe may never end.
-    """
+def check_size(path: Path, limit: int) -> None:
+    """Raise OSError when the file is missing, has more than `limit` bytes, or is a pipe, which may never end."""
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     if status.st_size > limit:
         raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes; raises OSError as `check_size`, or when the file is unreadable."""
+    check_size(path, limit)
     return path.read_bytes()
 
 
@@ -112,33 +114,42 @@ def read_bytes(path: Path, stage: str, limit: int = MAX_BYTES) -> bytes:
     Raises:
         BadInput: the file is missing, unreadable or larger; the message names the stage to run.
     """
-    try:
+    with _unreadable_is_bad_input(path, stage):
         return read_limited(path, limit)
+
+
+def read_text(path: Path, stage: str) -> str:
+    """As `read_bytes`, for UTF-8 text."""
+    try:
+        return read_bytes(path, stage).decode()
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: not UTF-8 text; run: dvc repro --force {stage}") from None
+
+
+def read_verified(path: Path, stage: str, expected: str, source: Path) -> bytes:
+    """Read a file of any size that `stage` writes, once it has the SHA-256 `expected`, which is from `source`.
+
+    Raises:
+        BadInput: as `read_bytes`, or the file has another SHA-256.
+    """
+    with _unreadable_is_bad_input(path, stage):
+        check_size(path, sys.maxsize)
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found == expected:
+            return path.read_bytes()
+    line = f"{path}: expected SHA-256 {expected} (from {source}), found {found}"
+    raise BadInput(f"{line}; run: dvc repro --force {stage}")
+
+
+@contextmanager
+def _unreadable_is_bad_input(path: Path, stage: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; run: dvc repro {stage}") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); run: dvc repro --force {stage}") from None
-
-
-def read_json(path: Path, stage: str) -> dict[str, Any]:
-    """Read a JSON object that `stage` writes.
-
-    Raises:
-        BadInput: the file is missing, unreadable or not a JSON object. Looking up a key that is missing, at any
-            depth of the result, raises it too.
-    """
-
-    class JsonObject(dict[str, Any]):
-        def __missing__(self, key: str) -> None:
-            raise BadInput(f"{path}: has no entry {key}; run: dvc repro --force {stage}")
-
-    try:
-        content = json.loads(read_bytes(path, stage), object_hook=JsonObject)
-    except ValueError as error:
-        raise BadInput(f"{path}: not valid JSON ({error}); run: dvc repro --force {stage}") from None
-    if not isinstance(content, dict):
-        raise BadInput(f"{path}: expected a JSON object; run: dvc repro --force {stage}")
-    return content
 
 
 def sha256(data: bytes | memoryview) -> str:

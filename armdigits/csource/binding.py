@@ -13,7 +13,7 @@ import cffi
 import numpy as np
 from numpy.typing import NDArray
 
-from armdigits.core import files, paths
+from armdigits.core import files, paths, records
 from armdigits.core.cpu import processor
 from armdigits.core.errors import BadInput
 from armdigits.csource import toolchain
@@ -163,13 +163,13 @@ def compile_library(source: Mapping[str, str], library: Path, processor: str) ->
 
 def _read_source() -> dict[str, str]:
     """The header and the source, checked against the record that `export` wrote with them."""
-    content = {path: files.read_bytes(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
-    record = files.read_json(paths.EXPORT_DETAILS, "export")
-    for path, data in content.items():
-        expected, found = record["sources_sha256"][path.name], files.sha256(data)
+    source = {path: files.read_text(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
+    record = records.read(paths.EXPORT_DETAILS, records.ExportDetails, "export")
+    for path, text in source.items():
+        expected, found = record.digest(path), files.sha256(text.encode())
         if found != expected:
             raise BadInput(f"{path}: expected SHA-256 {expected} (from {paths.EXPORT_DETAILS}), found {found}; {AGAIN}")
-    programs = files.read_json(paths.PROGRAM_RECORD, "quantize")["programs_sha256"]
-    if record["program_sha256"] != programs[paths.INT8_PROGRAM.name]:
+    programs = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+    if record.program_sha256 != programs.digest(paths.INT8_PROGRAM):
         raise BadInput(f"{paths.C_SOURCE}: made from another program than {paths.INT8_PROGRAM}; {AGAIN}")
-    return {path.name: data.decode() for path, data in content.items()}
+    return {path.name: text for path, text in source.items()}

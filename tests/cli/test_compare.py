@@ -8,15 +8,16 @@ from armdigits.cli import main
 from armdigits.cli.compare import TOLERANCE, judge, read, table
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput, GateFailed
+from tests.report.conftest import metrics
 
 
 def write_metrics(folder: Path, *, int8: float = 0.98, dataset: str = "mnist") -> None:
     """The metrics of a machine, as far as they are compared."""
-    files.write_json(folder / paths.EVALUATE_METRICS, {"dataset": dataset, "accuracy": 0.99})
-    files.write_json(folder / paths.QUANTIZE_METRICS, {"fp32": {"accuracy": 0.99}, "int8": {"accuracy": int8}})
-    batch = {"int8": {"p50_us": 7.5}, "int8_over_fp32": {"ratio": 0.625}}
-    host = {"cpu": "Neoverse-N2", "features": "asimddp i8mm"}
-    files.write_json(folder / paths.BENCHMARK_DETAILS, {"host": host, "batch_1": batch})
+    for path, content in metrics().items():
+        content["dataset"] = dataset
+        if path == paths.QUANTIZE_METRICS:
+            content["int8"]["accuracy"] = int8
+        files.write_json(folder / path, content)
 
 
 def judge_folders(*folders: Path) -> None:
@@ -30,13 +31,13 @@ def test_equal_accuracies_pass_and_the_table_has_a_column_for_each_machine(folde
     assert capsys.readouterr().out.splitlines() == [
         "|  | x86 | arm |",
         "| --- | --: | --: |",
-        "| accuracy, eager fp32 | 0.9900 | 0.9900 |",
-        "| accuracy, fp32 program | 0.9900 | 0.9900 |",
+        "| accuracy, eager fp32 | 0.9875 | 0.9875 |",
+        "| accuracy, fp32 program | 0.9875 | 0.9875 |",
         "| accuracy, int8 program | 0.9800 | 0.9800 |",
-        "| CPU | Neoverse-N2 | Neoverse-N2 |",
-        "| features | asimddp i8mm | asimddp i8mm |",
-        "| p50 of int8, batch 1, µs | 7.5000 | 7.5000 |",
-        "| int8 over fp32, batch 1 | 0.6250 | 0.6250 |",
+        "| CPU | Neoverse N1 | Neoverse N1 |",
+        "| features | asimd asimddp | asimd asimddp |",
+        "| p50 of int8, batch 1, µs | 6.7500 | 6.7500 |",
+        "| int8 over fp32, batch 1 | 0.6500 | 0.6500 |",
         "",
         "Tolerance of the accuracies: 0.005.",
     ]
@@ -57,6 +58,16 @@ def test_different_data_sets_are_not_compared(folder):
     write_metrics(folder / "arm", dataset="digits")
     with pytest.raises(BadInput, match="different data sets: digits, mnist"):
         judge_folders(folder / "x86", folder / "arm")
+
+
+def test_an_accuracy_that_is_no_number_is_refused(folder):
+    write_metrics(folder / "x86")
+    metrics = folder / "x86" / paths.QUANTIZE_METRICS
+    metrics.write_text(metrics.read_text().replace("0.98,", "NaN,"))
+    with pytest.raises(
+        BadInput, match=r"quantize.json: int8.accuracy: input should be a finite number; run: dvc repro"
+    ):
+        read(folder / "x86")
 
 
 def test_a_failed_comparison_prints_the_table_and_ends_with_exit_code_1(folder, capsys):

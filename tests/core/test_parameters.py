@@ -195,8 +195,8 @@ def test_the_file_is_yaml_1_2_so_010_is_ten_and_yes_is_a_string(project: Path) -
         (f"a: {'9' * 5000}", "not valid YAML (Exceeds the limit"),
         ("a: " + "b" * 100_000, "cannot be read (larger than 100,000 bytes)"),
     ],
-    ids=["key", "nested key", "brace", "alias", "object", "tag", "depth", "list", "empty", "binary", "control", "code point",
-         "surrogate", "only ruamel's own parser reads it", "digits", "size"],
+    ids=["key", "nested key", "brace", "alias", "object", "tag", "depth", "list", "empty", "binary", "control",
+         "code point", "surrogate", "only ruamel's own parser reads it", "digits", "size"],
 )  # fmt: skip
 def test_an_unreadable_file_gets_one_line_with_the_number_of_the_line(folder: Path, text: str, message: str) -> None:
     Path("params.yaml").write_bytes(text.encode("latin-1"))

@@ -149,7 +149,7 @@ def test_an_unknown_argument_is_refused(project: Path, capsys: pytest.CaptureFix
 def test_a_rank_above_0_prints_its_number_and_takes_no_lock(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for variable, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
+    for variable, value in {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}.items():
         monkeypatch.setenv(variable, value)
     with stage.only_one("preflight"):
         assert run_stage_here("preflight") == 0
@@ -161,9 +161,9 @@ def test_a_rank_above_0_prints_its_number_and_takes_no_lock(
 @pytest.mark.parametrize(
     ("name", "missing", "before"),
     [
-        ("teach", "data/train.safetensors", "download"),
-        ("train", "data/train.safetensors", "download"),
-        ("evaluate", "data/test.safetensors", "download"),
+        ("teach", "data/provenance.json", "download"),
+        ("train", "data/provenance.json", "download"),
+        ("evaluate", "data/provenance.json", "download"),
         ("quantize", "models/model.safetensors", "train"),
         ("benchmark", "models/model.safetensors", "train"),
     ],

@@ -1,6 +1,7 @@
 """The C source called from Python."""
 
 import gc
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,7 @@ def test_the_library_is_compiled_once_and_anew_when_the_source_changes(
 def set_source(text: str) -> None:
     """Write another digits.c, with its digest in the record."""
     paths.C_SOURCE.write_text(text, "utf-8")
-    record = files.read_json(paths.EXPORT_DETAILS, "export")
+    record = json.loads(paths.EXPORT_DETAILS.read_text("utf-8"))
     record["sources_sha256"][paths.C_SOURCE.name] = files.sha256(text.encode())
     files.write_json(paths.EXPORT_DETAILS, record)
 
@@ -96,7 +97,7 @@ def test_a_changed_source_is_refused(ran: Path, path: Path) -> None:
 
 
 def test_the_source_of_another_program_is_refused(ran: Path) -> None:
-    record = files.read_json(paths.PROGRAM_RECORD, "quantize")
+    record = json.loads(paths.PROGRAM_RECORD.read_text())
     record["programs_sha256"][paths.INT8_PROGRAM.name] = "0" * 64
     files.write_json(paths.PROGRAM_RECORD, record)
     with pytest.raises(BadInput, match="^models/c/digits.c: made from another program than models/int8.pte; run: "):
