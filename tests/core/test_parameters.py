@@ -72,7 +72,7 @@ def test_of_a_long_value_the_message_shows_the_beginning(project: Path, value: s
 
 
 def test_of_a_long_key_the_message_shows_the_beginning(folder: Path) -> None:
-    Path("params.yaml").write_text(f"? {'a' * 5000}\n: 1\n? 0x{'f' * 5000}\n: 1\n? [a, b]\n: 1")
+    Path("params.yaml").write_text(f"? {'a' * 5000}\n: 1\n? 0x{'f' * 5000}\n: 1\n? [a, b]\n: 1", "utf-8")
     with pytest.raises(BadInput) as caught:
         load_parameters(Path("params.yaml"))
     assert all(len(line) < 200 for line in str(caught.value).splitlines())

@@ -97,7 +97,7 @@ def test_a_changed_source_is_refused(ran: Path, path: Path) -> None:
 
 
 def test_the_source_of_another_program_is_refused(ran: Path) -> None:
-    record = json.loads(paths.PROGRAM_RECORD.read_text())
+    record = json.loads(paths.PROGRAM_RECORD.read_text("utf-8"))
     record["programs_sha256"][paths.INT8_PROGRAM.name] = "0" * 64
     files.write_json(paths.PROGRAM_RECORD, record)
     with pytest.raises(BadInput, match="^models/c/digits.c: made from another program than models/int8.pte; run: "):

@@ -88,7 +88,7 @@ def test_a_changed_record_is_refused(folder: Path, before: str, after: str) -> N
 
 def test_a_record_without_its_checksum_is_refused(folder: Path) -> None:
     write_some_data()
-    content = json.loads(paths.PROVENANCE.read_text())
+    content = json.loads(paths.PROVENANCE.read_text("utf-8"))
     del content["sha256"]
     files.write_json(paths.PROVENANCE, content)
     with pytest.raises(BadInput, match="^data/provenance.json: has no entry sha256; run: dvc repro --force download"):
@@ -98,7 +98,7 @@ def test_a_record_without_its_checksum_is_refused(folder: Path) -> None:
 def test_a_file_that_is_not_a_split_is_refused_though_its_checksum_is_right(folder: Path) -> None:
     write_some_data()
     content = b"not safetensors"
-    record = json.loads(paths.PROVENANCE.read_text())
+    record = json.loads(paths.PROVENANCE.read_text("utf-8"))
     del record["sha256"]
     record["files"]["test.safetensors"]["sha256"] = files.sha256(content)
     files.write_json(paths.PROVENANCE, {**record, "sha256": files.sha256(json.dumps(record).encode())})

@@ -24,12 +24,12 @@ WRITTEN = [*export.FILES.values(), paths.EXPORT_METRICS, paths.EXPORT_DETAILS]
 
 @pytest.fixture(scope="module")
 def metrics(pipeline: Path) -> dict[str, Any]:
-    return json.loads((pipeline / paths.EXPORT_METRICS).read_text())
+    return json.loads((pipeline / paths.EXPORT_METRICS).read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
 def details(pipeline: Path) -> dict[str, Any]:
-    return json.loads((pipeline / paths.EXPORT_DETAILS).read_text())
+    return json.loads((pipeline / paths.EXPORT_DETAILS).read_text("utf-8"))
 
 
 def test_all_logits_are_equal_on_this_machine_and_on_every_target(
