@@ -118,7 +118,7 @@ def read_bytes(path: Path, stage: str, limit: int = MAX_BYTES) -> bytes:
         return read_limited(path, limit)
 
 
-def read_utf8(path: Path, stage: str) -> str:
+def read_text(path: Path, stage: str) -> str:
     """As `read_bytes`, for UTF-8 text."""
     try:
         return read_bytes(path, stage).decode()

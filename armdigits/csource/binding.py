@@ -163,7 +163,7 @@ def compile_library(source: Mapping[str, str], library: Path, processor: str) ->
 
 def _read_source() -> dict[str, str]:
     """The header and the source, checked against the record that `export` wrote with them."""
-    source = {path: files.read_utf8(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
+    source = {path: files.read_text(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
     record = records.read(paths.EXPORT_DETAILS, records.ExportDetails, "export")
     for path, text in source.items():
         expected, found = record.digest(path), files.sha256(text.encode())

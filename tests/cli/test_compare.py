@@ -1,5 +1,6 @@
 """`armdigits compare`, on the metrics of two machines."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from armdigits.cli import main
 from armdigits.cli.compare import TOLERANCE, judge, read, table
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput, GateFailed
+from tests.helpers import ROOT, run
 from tests.report.conftest import metrics
 
 
@@ -79,6 +81,15 @@ def test_a_failed_comparison_prints_the_table_and_ends_with_exit_code_1(folder, 
     printed = capsys.readouterr()
     assert "| accuracy, int8 program | 0.9800 | 0.5000 |" in printed.out
     assert printed.err.startswith("compare: accuracy, int8 program: 0.5000 and 0.9800 differ")
+
+
+def test_compare_and_sweep_need_only_python_and_pydantic():
+    code = (
+        "import sys, armdigits.cli.compare, armdigits.cli.sweep; print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    found = set(run(ROOT, sys.executable, "-c", code).stdout.split()) - sys.stdlib_module_names
+    pydantics = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
+    assert {name for name in found if not name.startswith("_")} == {"armdigits"} | pydantics
 
 
 def test_the_metrics_of_a_real_run_have_every_figure_of_the_table(pipeline):

@@ -27,7 +27,7 @@ def recipe(**changes) -> Train:
     values = {
         "epochs": 2, "batch_size": 32, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0,
         "centre": False, "first_layer_scale": 1.0, "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1,
-        "threads": 1, "processes": 1, "device": "cpu",
+        "threads": 1, "processes": 1,
     }  # fmt: skip
     return Train(**{**values, **changes})
 
