@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from armdigits.core import lock
 from armdigits.core.errors import BadInput, Failure
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how the file begins that stands for one in Git LFS
@@ -90,22 +91,30 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_bytes(path, text.getvalue().encode())
 
 
-def read_bytes(path: Path, stage: str) -> bytes:
-    """Read a file that `stage` writes.
+def read_bytes(path: Path, stage: str, vouched: bool = True) -> bytes:
+    """Read a file that `stage` writes, in any stage but that one.
+
+    Args:
+        path: the file.
+        stage: a name.
+        vouched: whether `dvc.lock`, where it has a hash of the file, must have this one.
 
     Raises:
-        BadInput: the file is missing or unreadable; the message names the stage to run.
+        BadInput: the file is missing, unreadable or not the one in `dvc.lock`; the message says what to run.
     """
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; run: dvc repro {stage}") from None
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}); run: dvc repro --force {stage}") from None
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); run: rm -rf {path} && dvc repro {stage}") from None
+    if vouched:
+        lock.vouch(path, content, stage)
+    return content
 
 
-def read_json(path: Path, stage: str) -> dict[str, Any]:
-    """Read a JSON object that `stage` writes.
+def read_json(path: Path, stage: str, vouched: bool = True) -> dict[str, Any]:
+    """Read a JSON object that `stage` writes; see `read_bytes`.
 
     Raises:
         BadInput: the file is missing, unreadable or not a JSON object. Looking up a key that is missing, at any
@@ -117,7 +126,7 @@ def read_json(path: Path, stage: str) -> dict[str, Any]:
             raise BadInput(f"{path}: has no entry {key}; run: dvc repro --force {stage}")
 
     try:
-        content = json.loads(read_bytes(path, stage), object_hook=JsonObject)
+        content = json.loads(read_bytes(path, stage, vouched), object_hook=JsonObject)
     except ValueError as error:
         raise BadInput(f"{path}: not valid JSON ({error}); run: dvc repro --force {stage}") from None
     if not isinstance(content, dict):

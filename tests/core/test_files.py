@@ -87,7 +87,7 @@ def test_a_failed_read_does_not_mention_half_written_files(folder: Path) -> None
     Path("x").mkdir()
     with pytest.raises(BadInput) as caught:
         read_bytes(Path("x"), "train")
-    assert str(caught.value) == "x: cannot be read (Is a directory); run: dvc repro --force train"
+    assert str(caught.value) == "x: cannot be read (Is a directory); run: rm -rf x && dvc repro train"
 
 
 def test_a_missing_entry_at_any_depth_names_the_file_and_the_stage_to_run(folder: Path) -> None:
