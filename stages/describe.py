@@ -14,7 +14,7 @@ from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import read_provenance
 from armdigits.models import networks
 from armdigits.models.layers import layers_of
-from armdigits.report.tables import markdown
+from armdigits.report.tables import escaped, markdown
 
 CARD = """# {name}: an fp32 and an int8 program
 
@@ -155,13 +155,13 @@ def card(
         weights=record.weights_sha256,
         layers=table(model),
         classes=len(record.classes),
-        names=", ".join(record.classes),
+        names=", ".join(map(escaped, record.classes)),
         max_batch=max_batch,
-        name=provenance.name,
+        name=escaped(provenance.name),
         train_images=provenance.of(paths.TRAIN_DATA).images,
         validation_images=provenance.of(paths.VALIDATION_DATA).images,
         epochs=train.epochs,
-        sources="\n".join(f"- `{name}`: `{digest}`" for name, digest in provenance.source.items()),
+        sources="\n".join(f"- `{name.replace('`', ' ')}`: `{digest}`" for name, digest in provenance.source.items()),
     )
 
 

@@ -2,7 +2,7 @@
 
 The instruction set decides how sums are rounded, and training amplifies the difference: the weights differ, the
 accuracies hardly. The command fails when one differs by more than the tolerance, 0.005. Latencies are shown, but not
-compared. Each FOLDER contains the folder `metrics/` of a run. This command needs only Python and pydantic.
+compared. Each FOLDER contains the folder `metrics/` of a run. This command needs only Python, pydantic and pyyaml.
 
 example:
   python3 -m armdigits compare results-X64 results-ARM64

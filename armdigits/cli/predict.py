@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from armdigits.core import files, paths, records
+from armdigits.core import files, lock, paths, records
 from armdigits.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def digit_reader(name: str, classes: list[str]) -> Reader:
     from armdigits.pictures.reading import mnist_image
 
     single = are_digits(classes)
+    lock.require(PROGRAMS[name], "export" if name == "c" else "quantize")
     program = _c_program() if name == "c" else _executorch_program(name)
 
     def read(content: bytes) -> Reading:

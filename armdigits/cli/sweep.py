@@ -4,7 +4,7 @@ Without a FILE: the experiments of this commit that DVC has on this machine. Wit
 `armdigits experiments` wrote them there. Experiments that differ in their seeds alone are one setting; the columns
 before n are the parameters in which the settings differ. "-" stands for a stage that no experiment of the row ran.
 Experiments without a result are counted below the table.
-With files this command needs only Python and pydantic, without files DVC as well.
+With files this command needs only Python, pydantic and pyyaml, without files DVC as well.
 
 example:
   python3 -m armdigits sweep one/experiments.json two/experiments.json

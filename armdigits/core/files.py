@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from armdigits.core import lock
 from armdigits.core.errors import BadInput, Failure
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how the file begins that stands for one in Git LFS
@@ -109,16 +110,19 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 
 def read_bytes(path: Path, stage: str, limit: int = MAX_BYTES) -> bytes:
-    """Read a file of at most `limit` bytes that `stage` writes.
+    """Read a file of at most `limit` bytes that `stage` writes, in any stage but that one.
 
     Raises:
-        BadInput: the file is missing, unreadable or larger; the message names the stage to run.
+        BadInput: the file is missing, unreadable, larger, or not the one in `dvc.lock`, where that has its hash; the
+            message says what to run.
     """
     with _unreadable_is_bad_input(path, stage):
-        return read_limited(path, limit)
+        content = read_limited(path, limit)
+    lock.vouch(path, content, stage)
+    return content
 
 
-def read_text(path: Path, stage: str) -> str:
+def read_utf8(path: Path, stage: str) -> str:
     """As `read_bytes`, for UTF-8 text."""
     try:
         return read_bytes(path, stage).decode()
@@ -149,7 +153,7 @@ def _unreadable_is_bad_input(path: Path, stage: str) -> Iterator[None]:
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; run: dvc repro {stage}") from None
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}); run: dvc repro --force {stage}") from None
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); run: rm -rf {path} && dvc repro {stage}") from None
 
 
 def sha256(data: bytes | memoryview) -> str:

@@ -240,8 +240,9 @@ def _tables(step: Step) -> dict[str, Any]:
 
 
 def _comment(text: str) -> str:
-    """A text for a comment in C, in lines of at most 120 columns, 3 columns in after the first."""
-    return textwrap.fill(text, 114, subsequent_indent="   ", break_on_hyphens=False)
+    """A text for a comment in C, in lines of at most 120 columns, 3 columns in after the first. It cannot end it."""
+    harmless = "".join(letter if letter.isprintable() else " " for letter in text).replace("*/", "* /")
+    return textwrap.fill(harmless.replace("/*", "/ *"), 114, subsequent_indent="   ", break_on_hyphens=False)
 
 
 def _table(numbers: Iterable[Any]) -> str:

@@ -35,7 +35,7 @@ def render() -> str:
     """
     quantize = records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize")
     record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
-    source = {path.name: files.read_text(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
+    source = {path.name: files.read_utf8(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
     program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
     classes = record.classes
     digits = digit.are_digits(classes)

@@ -58,7 +58,7 @@ def render(base: str = "") -> str:
         layers=noise_of(layers) if layers else None,
         parameters=parameter_tables(parameters.model_dump()),
         provenance=provenance(),
-        summary=files.read_text(paths.LAYERS, "train"),
+        summary=files.read_utf8(paths.LAYERS, "train"),
     )
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from armdigits.core import files, paths, records
 from armdigits.core.errors import BadInput
-from armdigits.report.tables import markdown
+from armdigits.report.tables import escaped, markdown
 
 README = Path("README.md")
 C_TARGET = "aarch64_dotprod"  # whose code and tables are the size of the C program
@@ -89,7 +89,7 @@ def table() -> str:
         BadInput: as `read_metrics`.
     """
     header, rows, conditions = results_of(read_metrics())
-    return f"{markdown(header, rows, padded=True)}\n\n{conditions}\n"
+    return f"{markdown(header, rows, padded=True)}\n\n{escaped(conditions)}\n"
 
 
 def with_table(readme: str, text: str) -> str:

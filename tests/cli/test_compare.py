@@ -83,13 +83,13 @@ def test_a_failed_comparison_prints_the_table_and_ends_with_exit_code_1(folder, 
     assert printed.err.startswith("compare: accuracy, int8 program: 0.5000 and 0.9800 differ")
 
 
-def test_compare_and_sweep_need_only_python_and_pydantic():
+def test_compare_and_sweep_need_only_python_pydantic_and_pyyaml():
     code = (
         "import sys, armdigits.cli.compare, armdigits.cli.sweep; print(*{name.split('.')[0] for name in sys.modules})"
     )
     found = set(run(ROOT, sys.executable, "-c", code).stdout.split()) - sys.stdlib_module_names
-    pydantics = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
-    assert {name for name in found if not name.startswith("_")} == {"armdigits"} | pydantics
+    installed = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection", "yaml"}
+    assert {name for name in found if not name.startswith("_")} == {"armdigits"} | installed
 
 
 def test_the_metrics_of_a_real_run_have_every_figure_of_the_table(pipeline):

@@ -198,7 +198,19 @@ def test_a_damaged_program_is_refused(pictures, capsys):
         main(["predict", "0.png"])
     assert ended.value.code == 2
     (line,) = own_lines(capsys.readouterr().err)
-    assert line.startswith("predict: models/int8.pte: expected SHA-256 ")
+    assert line.startswith("predict: models/int8.pte: expected MD5 ")
+
+
+@pytest.mark.parametrize("program", ["int8", "c"])
+def test_a_program_that_nothing_vouches_for_is_not_loaded(
+    pictures: Path, capsys: pytest.CaptureFixture[str], program: str
+) -> None:
+    (pictures / "dvc.lock").unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--program", program, "0.png"])
+    assert ended.value.code == 2
+    (line,) = own_lines(capsys.readouterr().err)
+    assert re.fullmatch(r"predict: models/\S+: not loaded, as dvc.lock has no hash .*; run: dvc repro \w+", line)
 
 
 def test_the_c_source_gives_the_int8_programs_answers(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

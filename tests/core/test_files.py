@@ -11,7 +11,7 @@ import pytest
 from armdigits.core.errors import BadInput, Failure
 from armdigits.core.files import (
     read_bytes,
-    read_text,
+    read_utf8,
     read_verified,
     sha256,
     write_all,
@@ -74,7 +74,7 @@ def test_a_failed_read_does_not_mention_half_written_files(folder: Path) -> None
     Path("x").mkdir()
     with pytest.raises(BadInput) as caught:
         read_bytes(Path("x"), "train")
-    assert str(caught.value) == "x: cannot be read (Is a directory); run: dvc repro --force train"
+    assert str(caught.value) == "x: cannot be read (Is a directory); run: rm -rf x && dvc repro train"
 
 
 def test_a_pipe_or_a_file_that_is_too_large_is_refused_before_it_is_read(folder: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_pipe_or_a_file_that_is_too_large_is_refused_before_it_is_read(folder:
 def test_text_that_is_not_utf_8_is_refused(folder: Path) -> None:
     Path("x").write_bytes(b"\xff")
     with pytest.raises(BadInput, match=r"^x: not UTF-8 text; run: dvc repro --force train$"):
-        read_text(Path("x"), "train")
+        read_utf8(Path("x"), "train")
 
 
 def test_a_file_of_any_size_is_compared_with_its_digest_before_it_is_read(folder: Path) -> None:
