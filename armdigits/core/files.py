@@ -6,12 +6,15 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from armdigits.core.errors import BadInput, Failure
+
+DVC_CONFIGURATION = (Path(".dvc/config"), Path(".dvc/config.local"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -87,6 +90,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_bytes(path, text.getvalue().encode())
 
 
+def remedy(stage: str) -> str:
+    """The commands that bring a missing output of `stage`; DVC's configuration is read here, as DVC takes 0.4 s."""
+    configured = (path.read_text("utf-8", "replace") for path in DVC_CONFIGURATION if path.exists())
+    has_remote = any(re.search(r"^\s*remote\s*=\s*\S", text, re.MULTILINE) for text in configured)
+    return f"dvc pull; or, to make it here: dvc repro {stage}" if has_remote else f"dvc repro {stage}"
+
+
 def read_bytes(path: Path, stage: str) -> bytes:
     """Read a file that `stage` writes.
 
@@ -96,7 +106,7 @@ def read_bytes(path: Path, stage: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise BadInput(f"{path}: no such file; run: dvc repro {stage}") from None
+        raise BadInput(f"{path}: no such file; run: {remedy(stage)}") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); run: dvc repro --force {stage}") from None
 

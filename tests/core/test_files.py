@@ -10,6 +10,7 @@ import pytest
 
 from armdigits.core.errors import BadInput, Failure
 from armdigits.core.files import read_bytes, read_json, write_all, write_bytes, write_csv, write_json
+from tests.helpers import run
 
 
 def names() -> list[str]:
@@ -81,6 +82,16 @@ def test_an_unreadable_json_file_is_named_with_the_stage_to_run(
         read_json(Path("x.json"), "train")
     assert str(caught.value).startswith(message)
     assert str(caught.value).endswith("train")
+
+
+@pytest.mark.parametrize("where", ["--project", "--local"])
+def test_with_a_remote_a_missing_file_is_pulled_rather_than_made(folder: Path, where: str) -> None:
+    assert run(folder, "dvc", "init", "--quiet", "--no-scm").returncode == 0
+    with pytest.raises(BadInput, match=r"^x: no such file; run: dvc repro train$"):
+        read_bytes(Path("x"), "train")
+    assert run(folder, "dvc", "remote", "add", "--quiet", where, "--default", "store", "there").returncode == 0
+    with pytest.raises(BadInput, match=r"^x: no such file; run: dvc pull; or, to make it here: dvc repro train$"):
+        read_bytes(Path("x"), "train")
 
 
 def test_a_failed_read_does_not_mention_half_written_files(folder: Path) -> None:
