@@ -92,7 +92,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 def remedy(stage: str) -> str:
     """The commands that bring a missing output of `stage`; DVC's configuration is read here, as DVC takes 0.4 s."""
-    configured = (path.read_text("utf-8", "replace") for path in DVC_CONFIGURATION if path.exists())
+    configured = (path.read_text("utf-8", errors="replace") for path in DVC_CONFIGURATION if path.exists())
     has_remote = any(re.search(r"^\s*remote\s*=\s*\S", text, re.MULTILINE) for text in configured)
     return f"dvc pull; or, to make it here: dvc repro {stage}" if has_remote else f"dvc repro {stage}"
 
