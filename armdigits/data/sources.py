@@ -12,8 +12,7 @@ import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
-from urllib.parse import urljoin, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import numpy as np
 import requests
@@ -143,7 +142,7 @@ def _is_http(source: str) -> bool:
 
 def _local(source: str) -> Path:
     """The path that a file URL names, or the path itself."""
-    return Path(url2pathname(urlsplit(source).path) if source.startswith("file://") else source)
+    return Path(os.fsdecode(unquote_to_bytes(urlsplit(source).path)) if source.startswith("file://") else source)
 
 
 def fetch(name: str, md5: str, folder: Path, mirror: str) -> None:

@@ -22,6 +22,11 @@ def write_metrics(folder: Path, *, int8: float = 0.98, dataset: str = "mnist") -
         files.write_json(folder / path, content)
 
 
+@pytest.fixture(autouse=True)
+def project(folder: Path) -> None:
+    paths.PARAMETERS.touch()
+
+
 def judge_folders(*folders: Path) -> None:
     judge({str(folder): read(folder) for folder in folders})
 

@@ -64,6 +64,16 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments, line, capsys):
     assert printed.startswith(line)
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_outside_the_project_folder_every_verb_says_where_to_run_it(verb, folder, capsys):
+    arguments = {"predict": ["x.png"], "experiment": ["a=1"], "compare": ["a", "b"], "dataset": ["digits"]}
+    with pytest.raises(SystemExit) as ended:
+        main([verb, *arguments.get(verb, [])])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"{verb}: there is no params.yaml here; run from the project folder\n"
+    assert list(folder.iterdir()) == []
+
+
 def test_a_reader_that_closes_the_pipe_early_gets_no_traceback():
     command = [sys.executable, "-m", "armdigits", "--help"]
     buffered = {**os.environ, "PYTHONUNBUFFERED": ""}

@@ -25,7 +25,7 @@ def test_the_configuration_names_the_folder_of_the_objects() -> None:
     assert objects_folder() == Path(".dvc/cache/files/md5")
     Path(".dvc/config").write_text("[cache]\n    dir = ../shared\n", "utf-8")
     assert objects_folder() == Path(".dvc/../shared/files/md5")
-    Path(".dvc/config.local").write_text("[cache]\n    dir = /mnt/cache\n")
+    Path(".dvc/config.local").write_text("[cache]\n    dir = /mnt/cache\n", "utf-8")
     assert objects_folder() == Path("/mnt/cache/files/md5")
 
 
@@ -46,7 +46,7 @@ def test_an_object_with_other_bytes_is_damaged_and_a_missing_one_is_not(
 def test_a_default_remote_without_verify_is_named() -> None:
     assert unverified_remote() == ""
     remote = "[core]\n    remote = store\n['remote \"store\"']\n    url = /mnt/x\n"
-    Path(".dvc/config").write_text(remote)
+    Path(".dvc/config").write_text(remote, "utf-8")
     assert unverified_remote() == "store"
-    Path(".dvc/config").write_text(remote + "    verify = true\n")
+    Path(".dvc/config").write_text(remote + "    verify = true\n", "utf-8")
     assert unverified_remote() == ""

@@ -19,6 +19,7 @@ from armdigits.core.files import (
     write_csv,
     write_json,
 )
+from tests.helpers import run
 
 
 def names() -> list[str]:
@@ -70,6 +71,16 @@ def test_a_table_keeps_every_digit(folder: Path) -> None:
     assert Path("a.csv").read_text("utf-8") == "epoch,loss\n1,0.30000000000000004\n"
 
 
+@pytest.mark.parametrize("where", ["--project", "--local"])
+def test_with_a_remote_a_missing_file_is_pulled_rather_than_made(folder: Path, where: str) -> None:
+    assert run(folder, "dvc", "init", "--quiet", "--no-scm").returncode == 0
+    with pytest.raises(BadInput, match=r"^x: no such file; run: dvc repro train$"):
+        read_bytes(Path("x"), "train")
+    assert run(folder, "dvc", "remote", "add", "--quiet", where, "--default", "store", "there").returncode == 0
+    with pytest.raises(BadInput, match=r"^x: no such file; run: dvc pull; or, to make it here: dvc repro train$"):
+        read_bytes(Path("x"), "train")
+
+
 def test_a_failed_read_does_not_mention_half_written_files(folder: Path) -> None:
     Path("x").mkdir()
     with pytest.raises(BadInput) as caught:
@@ -82,7 +93,9 @@ def test_a_pipe_or_a_file_that_is_too_large_is_refused_before_it_is_read(folder:
     with Path("large").open("wb") as file:
         file.truncate(10**12)
     for name, reason in (("pipe", "not a regular file"), ("large", "larger than 268,435,456 bytes")):
-        with pytest.raises(BadInput, match=rf"^{name}: cannot be read \({reason}\); run: rm -rf {name} && dvc repro train$"):
+        with pytest.raises(
+            BadInput, match=rf"^{name}: cannot be read \({reason}\); run: rm -rf {name} && dvc repro train$"
+        ):
             read_bytes(Path(name), "train")
 
 

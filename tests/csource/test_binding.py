@@ -144,5 +144,5 @@ def test_neither_torch_nor_executorch_is_imported(ran: Path) -> None:
         "import armdigits.pictures.reading, armdigits.cli.predict\n"
         "print({'torch', 'executorch'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -35,7 +35,7 @@ def start_ranks(folders: list[Path], *command: str) -> list[subprocess.Popen[str
             env={**common, "RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            encoding="utf-8",
+            text=True,
         )
         for rank, folder in enumerate(folders)
     ]

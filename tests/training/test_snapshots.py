@@ -179,7 +179,7 @@ def test_a_stage_that_is_killed_again_and_again_ends_with_the_same_bytes(project
         for name in OUTS:
             (project / name).unlink(missing_ok=True)
         command = [sys.executable, "-m", "stages.train"]
-        stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         last = moments.randrange(2, 14)
         assert any(line.startswith(f"epoch {last:2}/15") for line in stage.stdout), "the stage has ended"
         stage.send_signal(number)
@@ -196,7 +196,7 @@ def test_a_stage_that_is_killed_again_and_again_ends_with_the_same_bytes(project
 @pytest.mark.slow
 def test_after_a_change_of_the_code_the_training_starts_from_the_beginning(project):
     command = [sys.executable, "-m", "stages.train"]
-    stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, encoding="utf-8")
+    stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
     assert any(line.startswith("epoch  2/15") for line in stage.stdout)
     stage.kill()
     stage.communicate()
