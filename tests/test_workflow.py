@@ -10,7 +10,7 @@ from armdigits.cli import VERBS
 from tests.helpers import ROOT
 
 WORKFLOWS = ROOT / ".github" / "workflows"
-INSTALL = "python3 -m pip install --constraint constraints.txt pydantic"  # for the jobs without our environment
+INSTALL = "python3 -m pip install --constraint constraints.txt pydantic pyyaml"  # for the jobs without our environment
 JOBS, SWEEP = (yaml.safe_load((WORKFLOWS / name).read_text("utf-8"))["jobs"] for name in ("pipeline.yml", "sweep.yml"))
 STEPS = [step for jobs in (JOBS, SWEEP) for job in jobs.values() for step in job["steps"]]
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")

@@ -83,15 +83,6 @@ def test_a_reader_that_closes_the_pipe_early_gets_no_traceback():
         assert process.stderr.read() == b""
 
 
-@pytest.mark.parametrize("verb", ["compare", "sweep"])
-def test_compare_and_sweep_need_nothing_but_python(verb):
-    """CI runs them with the system's Python, without an environment."""
-    loaded = imported_by(f"import armdigits.cli.{verb}", "-S")
-    packages = {name.partition(".")[0] for name in loaded} - {"__main__"}
-    assert "armdigits" in packages
-    assert packages - {"armdigits"} <= sys.stdlib_module_names
-
-
 def test_help_needs_no_heavy_import():
     code = "from armdigits.cli import _parser, VERBS; [_parser(verb) for verb in VERBS]"
     assert not {"torch", "matplotlib", "dvc", "executorch"} & imported_by(code)

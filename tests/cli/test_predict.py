@@ -198,7 +198,7 @@ def test_a_damaged_program_is_refused(pictures, capsys):
         main(["predict", "0.png"])
     assert ended.value.code == 2
     (line,) = own_lines(capsys.readouterr().err)
-    assert line.startswith("predict: models/int8.pte: expected MD5 ")
+    assert line.startswith("predict: models/int8.pte: expected SHA-256 ")
 
 
 @pytest.mark.parametrize("program", ["int8", "c"])
