@@ -128,8 +128,6 @@ NAMED = {  # files that a stage does not read: it needs their names
     "describe": {
         str(path) for path in (paths.TRAIN_DATA, paths.VALIDATION_DATA, paths.FP32_PROGRAM, paths.INT8_PROGRAM)
     }
-        str(path) for path in (paths.TRAIN_DATA, paths.VALIDATION_DATA, paths.FP32_PROGRAM, paths.INT8_PROGRAM)
-    }
 }
 
 
