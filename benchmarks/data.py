@@ -5,7 +5,7 @@ import torch
 from armdigits.core.parameters import Augmentation
 from armdigits.data.dataset import IMAGE_SHAPE, Split
 
-NO_AUGMENTATION = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0, fade=0)
+NO_AUGMENTATION = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0, flip=0, fade=0)
 
 
 def noise(count: int, seed: int = 1, classes: int = 10) -> Split:
