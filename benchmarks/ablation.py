@@ -31,9 +31,10 @@ from benchmarks.data import NO_AUGMENTATION
 from stages.train import read_distillation
 
 TUTORIAL = {
-    "learning_rate": 0.001, "schedule": "constant", "warm_up": 0, "centre": False, "first_layer_scale": 1.0,
-    "threads": 1, "dropout": 0.2, "teacher_weight": 0, "temperature": 1,
+    "optimizer": "adam", "weight_decay": 0, "momentum": 0, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0,
+    "centre": False, "first_layer_scale": 1.0, "threads": 1, "dropout": 0.2, "teacher_weight": 0, "temperature": 1,
 }  # fmt: skip
+OPTIMIZER = ("optimizer", "weight_decay", "momentum")
 TRIALS = [  # what was tried and not taken
     ("stroke width up to 0.5 pixels", "augmentation", "stroke", 0.5),
     ("augmentation that does not fade", "augmentation", "fade", 0.0),
@@ -60,7 +61,7 @@ def recipes(final: Parameters) -> list[tuple[str, Parameters]]:
             "tutorial's recipe",
             {"train": TUTORIAL, "augmentation": NO_AUGMENTATION.model_dump(), "teach": {"views": 1}},
         ),
-        ("+ one-cycle schedule", only("learning_rate", "schedule", "warm_up")),
+        ("+ one-cycle schedule", only(*OPTIMIZER, "learning_rate", "schedule", "warm_up")),
         (f"+ dropout of {recipe['dropout']:g}", only("dropout", "threads")),
         ("+ augmentation that fades", {"augmentation": augmentation, "teach": teach}),
         ("+ teacher's soft targets", only("teacher_weight", "temperature")),

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from armdigits.core.errors import BadInput, exit_on_failure
-from armdigits.core.parameters import Train
+from armdigits.core.parameters import Recipe, Train
 from armdigits.data.dataset import Split
 from armdigits.measure import host
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.report.tables import markdown
 from armdigits.training import processes
-from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import train
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
+from armdigits.training.step_choice import choose_step
 from benchmarks.data import NO_AUGMENTATION, noise
 from benchmarks.projection import PROJECTED_BATCH, Row, milliseconds, projection
 
@@ -65,11 +65,17 @@ class TimedStep:
     """A step that appends the time of its end to `ends`; it has one all-reduce, of the entire gradient."""
 
     def __init__(
-        self, model: nn.Module, distillation: Distillation | None, group: Group, ends: list[float], steps: int
+        self,
+        model: nn.Module,
+        distillation: Distillation | None,
+        group: Group,
+        recipe: Recipe,
+        ends: list[float],
+        steps: int,
     ) -> None:
         """The training ends after `steps` steps."""
-        self._step, self._ends, self._steps = choose_step(model, distillation, group), ends, steps
-        self.state = self._step.state
+        self._step, self._ends, self._steps = choose_step(model, distillation, group, recipe), ends, steps
+        self.state, self.resume = self._step.state, self._step.resume
 
     def __call__(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, learning_rate: float) -> Tensor:
         """See `Step`."""
@@ -92,8 +98,9 @@ def widened(factor: int) -> nn.Module:
 def timed(model: nn.Module, data: Split, batch: int, steps: int, group: Group) -> tuple[float, float]:
     """Seconds of the average step and of the median all-reduce, over `steps` steps, or as many as an epoch has."""
     recipe = Train(
-        epochs=1, batch_size=batch, learning_rate=0.001, schedule="constant", warm_up=0, seed=1, threads=1,
-        centre=False, first_layer_scale=1, dropout=0, teacher_weight=0, temperature=1, processes=group.world_size,
+        epochs=1, batch_size=batch, optimizer="adam", weight_decay=0, momentum=0, learning_rate=0.001,
+        schedule="constant", warm_up=0, seed=1, threads=1, centre=False, first_layer_scale=1, dropout=0,
+        teacher_weight=0, temperature=1, processes=group.world_size,
     )  # fmt: skip
     steps = min(steps, len(data) // batch - WARM_UP - 1)
     timed_group, ends = TimedGroup(group), list[float]()

@@ -27,9 +27,9 @@ from armdigits.data.dataset import Split, read_split
 from armdigits.data.torchvision_import import ToTensor
 from armdigits.measure import host
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import train
 from armdigits.training.step import PlainStep
+from armdigits.training.step_choice import choose_step
 from benchmarks.data import NO_AUGMENTATION
 from stages.train import read_distillation
 

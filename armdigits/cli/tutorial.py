@@ -16,6 +16,9 @@ from armdigits.report.tables import markdown
 
 NAME = "tutorial"
 RECIPE = {
+    "train.optimizer": "adam",
+    "train.weight_decay": "0.0",
+    "train.momentum": "0.0",
     "train.learning_rate": "0.001",
     "train.schedule": "constant",
     "train.warm_up": "0.0",

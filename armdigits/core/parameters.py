@@ -85,11 +85,11 @@ class Model(Section):
 
 
 class Recipe(Section):
-    """Training with Adam (D. Kingma, J. Ba, 2015)."""
+    """A training. The optimizer is Adam (D. Kingma, J. Ba, 2015), unless the model's recipe has another one."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Count
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    learning_rate: Annotated[float, Field(gt=0, le=10)]
     schedule: Literal["one_cycle", "constant"]
     warm_up: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
@@ -105,6 +105,9 @@ class Teach(Recipe):
 class Train(Recipe):
     """The model's training."""
 
+    optimizer: Literal["adam", "adamw", "sgd"]
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
     centre: bool
     first_layer_scale: Annotated[float, Field(gt=0, le=100)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -173,6 +176,10 @@ class Parameters(Section):
             limit = f"at most {1 / (1 + self.augmentation.fade):.3g}"
             why = "as augmentation.fade makes it larger in the first epoch"
             refuse("augmentation.stroke", f"{limit}, {why}", self.augmentation.stroke)
+        if self.train.optimizer == "adam" and self.train.weight_decay:
+            refuse("train.weight_decay", "0 where train.optimizer is adam", self.train.weight_decay)
+        if self.train.optimizer != "sgd" and self.train.momentum:
+            refuse("train.momentum", f"0 where train.optimizer is {self.train.optimizer}", self.train.momentum)
         if self.train.threads > 1 and self.train.dropout:
             alone = "1 where train.dropout is not 0, as the order of the threads would change the random numbers"
             refuse("train.threads", alone, self.train.threads)

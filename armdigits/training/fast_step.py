@@ -1,7 +1,7 @@
 """The training step of a perceptron with its gradient written out: 1.6 to 2 times as fast as the plain step.
 
 For small batches and layers, autograd and the optimizer's bookkeeping take more time than the arithmetic. This file
-is optional: to remove it, delete it with its tests, and let loop.py use `PlainStep` instead of `choose_step`.
+is optional: to remove it, delete it with its tests, and its lines in step_choice.py.
 
 It repeats the loss and the optimizer by hand, so before each training it is compared with the plain step. If they
 differ, because one of them was changed, the plain step is used and a line is printed.
@@ -14,28 +14,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from armdigits.core.parameters import Recipe, Train
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
-from armdigits.training.step import PlainStep, Step
+from armdigits.training.step import PlainStep
 
 PERCEPTRON = re.compile("Flatten( Linear ReLU (Dropout|Identity))* Linear")
 TOLERANCE = 1e-4  # of the largest gradient, and of the learning rate for an update
 
 
-def choose_step(model: nn.Module, distillation: Distillation | None = None, group: Group = SINGLE) -> Step:
-    """The fast step for a perceptron, as long as it equals the plain step; otherwise the plain step."""
-    if not _is_perceptron(model):
-        return PlainStep(model, distillation, group)
+def reason_against(model: nn.Module, distillation: Distillation | None, recipe: Recipe | None) -> str:
+    """Why a perceptron must do without the fast step; empty where both steps are equal."""
+    if isinstance(recipe, Train) and recipe.optimizer != "adam":
+        return "fast_step.py is for Adam"
     difference = difference_to_plain_step(model, distillation)
-    if difference <= TOLERANCE:
-        return FastStep(model, distillation, group)
-    if group.rank == 0:
-        print(f"fast_step.py differs from the plain step by {difference:.1%}: training with the plain step")
-    return PlainStep(model, distillation, group)
+    return "" if difference <= TOLERANCE else f"fast_step.py differs from the plain step by {difference:.1%}"
 
 
-def _is_perceptron(model: nn.Module) -> bool:
-    """Whether `FastStep` applies: the layers, one dropout rate, a bias in each layer, nothing frozen."""
+def is_perceptron(model: nn.Module) -> bool:
+    """Whether `FastStep` knows the model: the layers, one dropout rate, a bias in each layer, nothing frozen."""
     layers = list(model.children())
     kinds = " ".join(type(layer).__name__ for layer in layers)
     rates = {layer.p if isinstance(layer, nn.Dropout) else 0.0 for layer in layers[3:-1:3]}
@@ -53,11 +50,12 @@ def difference_to_plain_step(model: nn.Module, distillation: Distillation | None
     fast_model, plain_model = copy.deepcopy(model).train(), copy.deepcopy(model).train()
     fast, plain = FastStep(fast_model, distillation), PlainStep(plain_model, distillation)
     device, rate, classes = next(model.parameters()).device, 0.1, len(fast._one_hot)
+    inputs = fast._weights[0].shape[1]
     shares: list[Tensor] = []
     with torch.random.fork_rng():
         for seed in (0, 1):  # Adam's betas have no effect on the first update
             torch.manual_seed(seed)
-            images, labels = torch.rand(8, 1, 28, 28).to(device), (torch.arange(8) % classes).to(device)
+            images, labels = torch.rand(8, 1, 1, inputs).to(device), (torch.arange(8) % classes).to(device)
             teacher_logits = torch.randn(8, classes).to(device) if distillation else None
             torch.manual_seed(2)
             fast.backpropagate(images, labels, teacher_logits)
@@ -79,7 +77,6 @@ class FastStep:
 
     Attributes:
         adam: the optimizer, which holds the gradient.
-        state: see `step.Step`.
     """
 
     def __init__(self, model: nn.Module, distillation: Distillation | None = None, group: Group = SINGLE) -> None:
@@ -88,7 +85,6 @@ class FastStep:
         linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
         self._group, self._distillation = group, distillation
         self.adam = FlatAdam(model)
-        self.state = self.adam.state
         # The tensors of each layer, looked up once: nn.Module's lookup takes longer than some of the arithmetic.
         self._weights = [linear.weight.detach() for linear in linears]
         *self._hidden, self._last = [(linear.bias.detach(), linear.weight.detach().t()) for linear in linears]
@@ -102,6 +98,15 @@ class FastStep:
         self._group.all_reduce(self.adam.gradient)
         self.adam.step(learning_rate)
         return logits
+
+    def state(self) -> dict[str, Tensor]:
+        """See `step.Step`."""
+        return self.adam.state
+
+    def resume(self, state: dict[str, Tensor]) -> None:
+        """See `step.Step`."""
+        for name, tensor in self.adam.state.items():
+            tensor.copy_(state[name])
 
     def backpropagate(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
         """Write the gradient of the batch's mean loss into `FlatAdam.gradient`; returns the logits."""
@@ -127,7 +132,7 @@ class FastStep:
         return logits
 
     def _gradient_at_logits(self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
-        """The gradient of `loss.loss` at the logits, float32 [N, 10]: of a cross-entropy, softmax - targets."""
+        """The gradient of `loss.loss` at the logits, float32 [N, classes]: of a cross-entropy, softmax - targets."""
         gradient = logits.softmax(1).sub_(self._one_hot.index_select(0, labels))
         if teacher_logits is not None and self._distillation is not None:
             weight, temperature = self._distillation.weight, self._distillation.temperature

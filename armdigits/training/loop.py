@@ -7,7 +7,6 @@ is used by one thread only, so timing does not affect the result, and a resumed 
 import ctypes
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import chain
 
 import torch
@@ -22,12 +21,11 @@ from armdigits.data.dataset import Split
 from armdigits.models.scoring import accuracy, cross_entropy, logits_of
 from armdigits.training.batches import DROPOUT, Chunk, chunks_of_epoch, epoch_seed, prefetch
 from armdigits.training.centring import can_be_centred, centred_inputs, mean_image
-from armdigits.training.fast_step import choose_step
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
 from armdigits.training.snapshots import Snapshots
-from armdigits.training.split_step import SplitStep
 from armdigits.training.step import Step
+from armdigits.training.step_choice import choose_step
 
 FIRST_RATE = 0.04  # of the one-cycle schedule, as a share of the peak
 
@@ -41,17 +39,17 @@ def train(
     distillation: Distillation | None = None,
     snapshots: Snapshots | None = None,
     group: Group = SINGLE,
-    make_step: Callable[[nn.Module, Distillation | None, Group], Step] | None = None,
+    make_step: Callable[[nn.Module, Distillation | None, Group, Recipe], Step] = choose_step,
 ) -> Iterator[Epoch]:
     """Train `model` in place, on its device, and yield the history row by row.
 
     With `snapshots`, a training that was interrupted resumes after its last complete epoch, and yields the epochs
     before it again. With several ranks, only rank 0 has snapshots, validates, and yields. With `train.centre`, the
     steps of a model that begins with a linear layer get images minus the mean image (centring.py); the model that is
-    validated, saved and left takes plain images. `make_step` makes the step; None chooses it by model and threads.
+    validated, saved and left takes plain images. `make_step` makes the step.
 
     Raises:
-        Failure: the loss is not finite, or another rank is gone.
+        Failure: the loss is not finite, another rank is gone, or the optimizer's state does not fit into a snapshot.
     """
     _keep_freed_memory()
     device = next(model.parameters()).device
@@ -60,15 +58,15 @@ def train(
     teacher_logits = distillation.teacher_logits.to(device) if distillation else None
     centre = isinstance(recipe, Train) and recipe.centre and can_be_centred(model)
     mean = mean_image(train_data.images) if centre else None
-    if make_step is None:
-        is_split = recipe.threads > 1 and device.type == "cpu"
-        make_step = partial(SplitStep, threads=recipe.threads) if is_split else choose_step
-    step = make_step(model, distillation, group)
-    state = {**model.state_dict(), **step.state}
+    step = make_step(model, distillation, group, recipe)
+    state = {**model.state_dict(), **step.state()}
     history = snapshots.restore(state) if snapshots else []
     yield from history
 
-    epochs = range(_completed_epochs(state, history, group) + 1, recipe.epochs + 1)
+    completed = _completed_epochs(state, history, group)
+    if completed:
+        step.resume(state)
+    epochs = range(completed + 1, recipe.epochs + 1)
     each_epoch = (chunks_of_epoch(train_data, teacher_logits, recipe, augmentation, n, group, mean) for n in epochs)
     chunks = prefetch(chain.from_iterable(each_epoch))
     for epoch in epochs:
@@ -83,7 +81,7 @@ def train(
         row = Epoch(epoch=epoch, train_loss=train_loss, validation_loss=loss, validation_accuracy=share)
         history.append(row)
         if snapshots:
-            snapshots.save(state, history)
+            snapshots.save({**model.state_dict(), **step.state()}, history)
         yield history[-1]
 
 

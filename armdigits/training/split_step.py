@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from torch import Tensor, cat, nn
 
 from armdigits.core.errors import BadInput
+from armdigits.core.parameters import Recipe
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import SINGLE, Group
 from armdigits.training.step import PlainStep
@@ -24,14 +25,19 @@ class SplitStep(PlainStep):
     """
 
     def __init__(
-        self, model: nn.Module, distillation: Distillation | None = None, group: Group = SINGLE, threads: int = 2
+        self,
+        model: nn.Module,
+        distillation: Distillation | None = None,
+        group: Group = SINGLE,
+        recipe: Recipe | None = None,
+        threads: int = 2,
     ) -> None:
         """As for `PlainStep`, with at least two threads. Call torch.set_num_threads(1) before.
 
         Raises:
             BadInput: the model has dropout.
         """
-        super().__init__(model, distillation, group)
+        super().__init__(model, distillation, group, recipe)
         if any(isinstance(module, nn.Dropout) and module.p for module in model.modules()):
             raise BadInput(f"params.yaml: threads of train or teach: expected 1 with dropout, got {threads}")
         self._parts: list[PlainStep] = [self]

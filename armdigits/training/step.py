@@ -2,44 +2,55 @@
 
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
-from armdigits.training.adam import Adam
+from armdigits.core.parameters import Recipe
 from armdigits.training.loss import Distillation, loss
+from armdigits.training.optimizer import load_tensors, not_resumable, optimizer_of, tensors_after_a_step, tensors_of
 from armdigits.training.processes import SINGLE, Group
 
 
 class Step(Protocol):
-    """One step of training.
-
-    Attributes:
-        state: the optimizer's tensors by name, for snapshots. Writing into them changes the optimizer.
-    """
-
-    state: dict[str, Tensor]
+    """One step of training."""
 
     def __call__(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, learning_rate: float) -> Tensor:
-        """Update the model with a batch: images float32 [N, 1, 28, 28], labels int64 [N], teacher's logits [N, 10].
+        """Update the model with a batch: images float32 [N, C, H, W], labels int64 [N], teacher's logits.
 
         Returns:
-            The logits float32 [N, 10] before the update, detached.
+            The logits float32 [N, classes] before the update, detached.
         """
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimizer's tensors by name, for snapshots; before the first step, those that it will have after it."""
+
+    def resume(self, state: dict[str, Tensor]) -> None:
+        """Continue with the optimizer's tensors in `state`, which `state()` has returned in another process."""
 
 
 class PlainStep:
-    """Forward, loss, backward, Adam."""
+    """Forward, loss, backward, optimizer."""
 
-    def __init__(self, model: nn.Module, distillation: Distillation | None = None, group: Group = SINGLE) -> None:
-        """The model keeps its device; the teacher's logits come with each batch."""
+    def __init__(
+        self,
+        model: nn.Module,
+        distillation: Distillation | None = None,
+        group: Group = SINGLE,
+        recipe: Recipe | None = None,
+    ) -> None:
+        """The model keeps its device; the teacher's logits come with each batch.
+
+        Raises:
+            Failure: a training with this optimizer could not be resumed.
+        """
         self.model, self.group = model, group
         self.loss_settings = (distillation.weight, distillation.temperature) if distillation else ()
-        self.optimizer = Adam(model.parameters(), fused=True)
-        self.state = _initial_state(model, self.optimizer)
+        self.optimizer = optimizer_of(model, recipe)
+        self._after_a_step = tensors_after_a_step(self.optimizer)
 
     def __call__(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None, learning_rate: float) -> Tensor:
         """See `Step`."""
-        self.optimizer.param_groups[0]["lr"] = learning_rate
+        for options in self.optimizer.param_groups:
+            options["lr"] = learning_rate
         logits = self.backpropagate(images, labels, teacher_logits)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
@@ -55,12 +66,13 @@ class PlainStep:
         (mean_loss / self.group.world_size).backward()
         return logits.detach()
 
+    def state(self) -> dict[str, Tensor]:
+        """See `Step`. Parameters that get no gradient have their tensors after the first step, which change nothing."""
+        tensors = tensors_of(self.optimizer)
+        if later := tensors.keys() - self._after_a_step.keys():
+            raise not_resumable(self.optimizer, f"it makes {min(later)} after its first step")
+        return {**self._after_a_step, **tensors}
 
-def _initial_state(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
-    """Create Adam's state, which torch creates only in the first step, so that a snapshot can be restored into it."""
-    state: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        moments = {key: torch.zeros_like(parameter.detach()) for key in ("exp_avg", "exp_avg_sq")}
-        optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
-        state |= {f"adam.{name}.{key}": tensor for key, tensor in optimizer.state[parameter].items()}
-    return state
+    def resume(self, state: dict[str, Tensor]) -> None:
+        """See `Step`."""
+        load_tensors(self.optimizer, {name: state[name] for name in self._after_a_step})

@@ -44,6 +44,8 @@ def test_a_valid_file_is_read(project: Path) -> None:
         ("teach.schedule", "constant", "teach.warm_up: expected 0 where teach.schedule is constant, got 0.2"),
         ("train.teacher_weight", "0", "train.temperature: expected 1 where train.teacher_weight is 0, got 3.0"),
         ("teach.views", "0", "teach.views: input should be greater than or equal to 1, got 0"),
+        ("train.weight_decay", "0.1", "train.weight_decay: expected 0 where train.optimizer is adam, got 0.1"),
+        ("train.momentum", "0.9", "train.momentum: expected 0 where train.optimizer is adam, got 0.9"),
         ("augmentation.zoom", "-0.5", "augmentation.zoom: input should be greater than or equal to 0, got -0.5"),
         ("dataset.path", "''", "dataset.path: string should have at least 1 character, got ''"),
         ("dataset.path", "2024", "dataset.path: input should be a valid string, got 2024"),

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.training import fast_step, step
-from armdigits.training.fast_step import FastStep, FlatAdam, choose_step
+from armdigits.training import fast_step, optimizer, step
+from armdigits.training.fast_step import FastStep, FlatAdam
 from armdigits.training.loss import Distillation
 from armdigits.training.step import PlainStep
+from armdigits.training.step_choice import choose_step
 from tests.helpers import some_images
 
 IMAGES = some_images(33)
@@ -18,7 +19,7 @@ TEACHER = 3 * torch.randn(33, 10, generator=torch.Generator().manual_seed(5))
 DISTILLATION = Distillation(TEACHER, weight=0.9, temperature=3.0)
 REMEDY = (
     "fast_step.py differs from the plain step: bring FastStep._gradient_at_logits in line with loss.py and FlatAdam "
-    "with the optimizer in step.py, or delete fast_step.py and use PlainStep in loop.py (until then, training does)"
+    "with the optimizer in step.py, or delete fast_step.py and its lines in step_choice.py (until then, training does)"
 )
 
 
@@ -67,7 +68,7 @@ def with_another_beta(*arguments: object, **options: object) -> torch.optim.Opti
 
 @pytest.mark.parametrize(
     ("module", "name", "change"),
-    [(step, "loss", smoothed), (step, "Adam", with_weight_decay), (step, "Adam", with_another_beta)],
+    [(step, "loss", smoothed), (optimizer, "Adam", with_weight_decay), (optimizer, "Adam", with_another_beta)],
 )
 def test_after_a_change_of_loss_or_optimizer_the_plain_step_is_used_and_a_line_is_printed(
     monkeypatch, capsys, module, name, change
@@ -80,11 +81,11 @@ def test_after_a_change_of_loss_or_optimizer_the_plain_step_is_used_and_a_line_i
         r"fast_step.py differs from the plain step by \d+\.\d%: training with the plain step\n", capsys.readouterr().out
     )
     expected = copy.deepcopy(model)
-    optimizer = (
+    usual = (
         change(expected.parameters(), lr=0.01) if name == "Adam" else torch.optim.Adam(expected.parameters(), lr=0.01)
     )
     (smoothed if name == "loss" else functional.cross_entropy)(expected(IMAGES.pixels()), IMAGES.targets()).backward()
-    optimizer.step()
+    usual.step()
     chosen(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
     for parameter, other in zip(model.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(parameter, other, rtol=0, atol=1e-5)

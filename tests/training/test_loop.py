@@ -12,11 +12,11 @@ from armdigits.models.scoring import accuracy, cross_entropy, logits_of
 from armdigits.training import batches
 from armdigits.training.batches import ORDER, chunks_of_epoch, epoch_seed
 from armdigits.training.centring import mean_image
-from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import learning_rate, train
 from armdigits.training.loss import Distillation
 from armdigits.training.split_step import SplitStep
 from armdigits.training.step import PlainStep
+from armdigits.training.step_choice import choose_step
 from tests.helpers import some_images
 
 OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0, flip=0, fade=0)
@@ -25,7 +25,8 @@ MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1, stroke=0.5, flip=
 
 def recipe(**changes) -> Train:
     values = {
-        "epochs": 2, "batch_size": 32, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0,
+        "epochs": 2, "batch_size": 32, "optimizer": "adam", "weight_decay": 0, "momentum": 0, "learning_rate": 0.001,
+        "schedule": "constant", "warm_up": 0,
         "centre": False, "first_layer_scale": 1.0, "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1,
         "threads": 1, "processes": 1,
     }  # fmt: skip
@@ -33,7 +34,7 @@ def recipe(**changes) -> Train:
 
 
 def trained(
-    augmentation: Augmentation = OFF, distillation: Distillation | None = None, make_step=None, **changes
+    augmentation: Augmentation = OFF, distillation: Distillation | None = None, make_step=choose_step, **changes
 ) -> tuple[NeuralNetwork, list[Epoch]]:
     """A model trained on 70 images of noise, and its history."""
     options = recipe(**changes)

@@ -13,10 +13,10 @@ from armdigits.core.errors import BadInput
 from armdigits.core.stage import rank_of_this_process
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.training.batches import chunks_of_epoch
-from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import train
 from armdigits.training.processes import SINGLE, Group, choose_device, join, world_size
 from armdigits.training.step import PlainStep
+from armdigits.training.step_choice import choose_step
 from tests.helpers import ROOT, run, run_stage, set_parameters, some_images
 from tests.training.ranks import ended, free_port, make_project, start_ranks, write_data
 from tests.training.test_loop import MILD, OFF, equal_up_to_rounding, recipe, some_distillation

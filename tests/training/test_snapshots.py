@@ -27,9 +27,9 @@ FINGERPRINT = {"parameters": "a", "data": "b"}
 REFUSED = "... not used: damaged, its SHA-256 is not the one in its name"
 
 
-def trained(epochs: int, snapshots: Snapshots | None = None) -> tuple[NeuralNetwork, list[Epoch]]:
+def trained(epochs: int, snapshots: Snapshots | None = None, **changes) -> tuple[NeuralNetwork, list[Epoch]]:
     """Train for up to `epochs` of 4 epochs, as a run does that is killed then."""
-    options = recipe(epochs=4, schedule="one_cycle", warm_up=0.3)
+    options = recipe(epochs=4, schedule="one_cycle", warm_up=0.3, **changes)
     torch.manual_seed(options.seed)
     model = NeuralNetwork(dropout=options.dropout)
     run = train(model, some_images(70), some_images(20, 9), options, MILD, snapshots=snapshots)
@@ -40,11 +40,14 @@ def names() -> list[str]:
     return sorted(path.name[:11] for path in Path("state").iterdir())
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 4])
-def test_a_resumed_training_ends_with_the_same_bits(folder, epochs):
-    model, history = trained(4)
-    trained(epochs, Snapshots(Path("state"), FINGERPRINT))
-    again, complete = trained(4, Snapshots(Path("state"), FINGERPRINT))
+SGD = {"optimizer": "sgd", "momentum": 0.9}
+
+
+@pytest.mark.parametrize(("epochs", "changes"), [(1, {}), (2, {}), (4, {}), (2, SGD)])
+def test_a_resumed_training_ends_with_the_same_bits(folder, epochs, changes):
+    model, history = trained(4, **changes)
+    trained(epochs, Snapshots(Path("state"), FINGERPRINT), **changes)
+    again, complete = trained(4, Snapshots(Path("state"), FINGERPRINT), **changes)
     assert equal(again, model)
     assert complete == history
 

@@ -1,19 +1,24 @@
 import copy
+import re
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from armdigits.core.errors import BadInput
+from armdigits.core.errors import BadInput, Failure
 from armdigits.models.cnn import ConvolutionalNetwork
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.teacher import Teacher
-from armdigits.training.fast_step import FastStep, choose_step
+from armdigits.training import optimizer
+from armdigits.training.fast_step import FastStep
 from armdigits.training.loss import Distillation
 from armdigits.training.split_step import SplitStep
 from armdigits.training.step import PlainStep
+from armdigits.training.step_choice import choose_step
 from tests.helpers import some_images
+from tests.training.test_loop import recipe
 
 IMAGES = some_images(33)
 
@@ -35,6 +40,29 @@ def test_the_plain_step_equals_a_loop_with_autograd_and_torchs_adam(kind):
         for parameter, expected in zip(model.parameters(), usual.parameters(), strict=True):
             torch.testing.assert_close(parameter, expected, rtol=0, atol=1e-6)
             expected.data.copy_(parameter)  # rounding can switch a ReLU, whose gradients would differ from then on
+
+
+@pytest.mark.parametrize(
+    ("chosen", "usual"),
+    [
+        ({"optimizer": "adamw", "weight_decay": 0.1}, partial(torch.optim.AdamW, weight_decay=0.1)),
+        (
+            {"optimizer": "sgd", "weight_decay": 0.1, "momentum": 0.9},
+            partial(torch.optim.SGD, weight_decay=0.1, momentum=0.9),
+        ),
+    ],
+)
+def test_the_optimizer_is_the_one_in_the_recipe(chosen, usual):
+    model = ConvolutionalNetwork(dropout=0.0)
+    expected = copy.deepcopy(model)
+    step, optimizer = PlainStep(model, recipe=recipe(**chosen)), usual(expected.parameters(), lr=0.01)
+    for _ in range(2):
+        step(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
+        optimizer.zero_grad()
+        functional.cross_entropy(expected(IMAGES.pixels()), IMAGES.targets()).backward()
+        optimizer.step()
+    for parameter, other in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(parameter, other, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -88,11 +116,80 @@ def test_a_step_continues_from_restored_state(make_step):
     first, second = make_step(one), make_step(other)
     first(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
     other.load_state_dict(one.state_dict())
-    for name, tensor in second.state.items():
-        tensor.copy_(first.state[name])
+    second.resume(first.state())
     for step in (first, second):
         step(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
     assert all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+OPTIMIZERS = (
+    {"optimizer": "adamw", "weight_decay": 0.1},
+    {"optimizer": "sgd"},
+    {"optimizer": "sgd", "momentum": 0.9},
+    torch.optim.Adagrad,
+    torch.optim.NAdam,
+    torch.optim.RMSprop,
+    torch.optim.Rprop,
+)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_step_of_any_optimizer_continues_from_its_state(monkeypatch, kind):
+    settings = recipe(**kind) if isinstance(kind, dict) else None
+    if not settings:
+        monkeypatch.setattr(optimizer, "Adam", lambda parameters, **_: kind(parameters))
+    one = Teacher()
+    one.unused = nn.Linear(1, 1)  # it gets no gradient, and so no state
+    first = PlainStep(one, recipe=settings)
+    fresh = {name: tensor.shape for name, tensor in first.state().items()}
+    first(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
+    assert {name: tensor.shape for name, tensor in first.state().items()} == fresh
+    other = copy.deepcopy(one)
+    second = PlainStep(other, recipe=settings)
+    second.resume(first.state())
+    for step in (first, second):
+        step(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
+    assert all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+class Counting(torch.optim.SGD):
+    def step(self) -> None:
+        self.param_groups[0]["steps"] = self.param_groups[0].get("steps", 0) + 1
+
+
+class Listing(torch.optim.SGD):
+    def step(self) -> None:
+        self.state[self.param_groups[0]["params"][0]]["norms"] = [1.0]
+
+
+class Late(torch.optim.SGD):
+    def step(self) -> None:
+        kept = self.state[self.param_groups[0]["params"][0]]
+        kept["late" if kept else "early"] = torch.zeros(())
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (torch.optim.LBFGS, "missing 1 required positional argument: 'closure'"),
+        (torch.optim.SparseAdam, "does not support dense gradients"),
+        (Counting, "its steps change its options"),
+        (Listing, "it keeps norms (list), which is no tensor"),
+        (Late, "it makes optimizer.0.late after its first step"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_resumed_is_refused_in_one_line(monkeypatch, kind, reason):
+    monkeypatch.setattr(optimizer, "Adam", lambda parameters, **_: kind(parameters))
+    line = f"^armdigits/training/optimizer.py: {kind.__name__} cannot be used: [^\n]*{re.escape(reason)}"
+    with pytest.raises(Failure, match=line):
+        two_steps_and_a_snapshot()
+
+
+def two_steps_and_a_snapshot() -> None:
+    step = PlainStep(Teacher())
+    for _ in range(2):
+        step(IMAGES.pixels(), IMAGES.targets(), None, 0.01)
+    step.state()
 
 
 class Wider(nn.Sequential):
@@ -121,5 +218,16 @@ def changed(name: str, layer: nn.Module) -> NeuralNetwork:
         (changed("relu2", nn.Tanh()), PlainStep),
     ],
 )
-def test_only_a_perceptron_with_one_dropout_rate_gets_the_fast_step(model, kind):
+def test_only_a_perceptron_with_one_dropout_rate_gets_the_fast_step(capsys, model, kind):
     assert type(choose_step(model)) is kind
+    assert capsys.readouterr().out == ""
+
+
+def test_a_perceptron_trained_with_another_optimizer_gets_the_plain_step_and_a_line(capsys):
+    assert type(choose_step(NeuralNetwork(), recipe=recipe(optimizer="sgd"))) is PlainStep
+    assert capsys.readouterr().out == "fast_step.py is for Adam: training with the plain step\n"
+
+
+@pytest.mark.parametrize("model", [NeuralNetwork(dropout=0.0), Teacher()])
+def test_several_threads_on_the_cpu_get_the_split_step(model):
+    assert type(choose_step(model, recipe=recipe(threads=2))) is SplitStep
