@@ -5,7 +5,8 @@
 DVC removes the outputs of a stage before it runs. This stage runs before all
 others, every time, so that a mistake in params.yaml or in the files of
 dataset.path does not remove the results of the last run. Its record contains a
-digest of these files: when one changes, `download` runs again. Only the
+digest of these files: when one changes, `download` runs again. `teach` depends
+on another record, whether a teacher is needed, and not on its weight. Only the
 benchmark depends on the record of the machine: on another machine, the
 benchmark alone runs again.
 """
@@ -55,13 +56,14 @@ def check_cache() -> None:
 
 
 def main(parameters: Parameters) -> None:
-    """Check DVC's cache, the data set and the network; record that all is valid, and which machine this is."""
+    """Check DVC's cache, the data set and the network; record that all is valid, the teacher, and the machine."""
     check_cache()
     survey = registry.survey(parameters.dataset)
     record = registry.record(parameters.dataset, survey)  # first: other files than before are the reason of the rest
     check_sizes(parameters, len(survey.classes), survey.train_images, survey.added)
     check_network(parameters.model.name, len(survey.classes))
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **record})
+    records.write(paths.TEACHER, records.TeacherNeed(needed=parameters.train.teacher_weight > 0))
     compute = parameters.compute
     bits = cpu.bits(compute.instructions, compute.device)
     print(

@@ -5,17 +5,19 @@
 The model learns more from the teacher's logits than from labels. Reads the
 training and validation images; writes the logits, the teacher's metrics, and a
 figure of augmented training images, to check that they remain legible. Resumes
-like `train` after an interruption.
+like `train` after an interruption. Where train.teacher_weight is 0, no teacher
+is trained and the file has no logits.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from armdigits.core import paths, stage
+from armdigits.core import paths, records, stage
 from armdigits.core.files import write_bytes, write_json
 from armdigits.core.parameters import Augmentation, Parameters, Teach
 from armdigits.data.dataset import Split, read_provenance, read_split
@@ -58,34 +60,45 @@ def augmented_digits(data: Split, ranges: Augmentation, seed: int, classes: Sequ
     return digits_grid("Augmented training images", pixels.numpy(), captions)
 
 
-def main(parameters: Parameters) -> None:
-    """Train, print a line per epoch, and write everything at the end."""
+def teach(
+    parameters: Parameters, train_data: Split, classes: int, snapshots: Snapshots
+) -> tuple[Tensor, dict[str, Any]]:
+    """Train the teacher, and print a line per epoch; returns its logits and its metrics."""
     recipe, augmentation = parameters.teach, parameters.augmentation
-    torch.set_num_threads(1)  # see split_step.py
-    torch.manual_seed(recipe.seed)
     device = choose_device(parameters.compute.device)
-    train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
-    settings = [recipe.model_dump(), augmentation.model_dump(), parameters.compute.device]
-    snapshots = Snapshots(
-        paths.TEACH_SNAPSHOTS, fingerprint(Path(__file__), parameters=settings, data=read_provenance().content())
-    )
-
-    classes = read_provenance().classes
-    teacher = Teacher(len(classes)).to(device)
+    torch.manual_seed(recipe.seed)
+    teacher = Teacher(classes).to(device)
+    validation_data = read_split(paths.VALIDATION_DATA)
     for epoch in train(teacher, train_data, validation_data, recipe, augmentation, snapshots=snapshots):
         print(epoch.line(recipe.epochs), flush=True)
     torch.set_num_threads(recipe.threads)
     logits = teacher_logits(teacher, train_data.to(device), augmentation, recipe)
-
-    write_tensors(paths.TEACHER_LOGITS, {"teacher_logits": logits}, recipe)
-    write_bytes(paths.AUGMENTED, augmented_digits(train_data, augmentation, recipe.seed, classes))
     metrics = {
-        "dataset": read_provenance().name,
         "parameters": sum(parameter.numel() for parameter in teacher.parameters()),
         "validation_loss": epoch.validation_loss,
         "validation_accuracy": epoch.validation_accuracy,
     }
-    write_json(paths.TEACH_METRICS, metrics)
+    return logits, metrics
+
+
+def main(parameters: Parameters) -> None:
+    """Train where a teacher is needed, and write everything at the end."""
+    recipe, augmentation = parameters.teach, parameters.augmentation
+    torch.set_num_threads(1)  # see split_step.py
+    train_data, provenance = read_split(paths.TRAIN_DATA), read_provenance()
+    classes = provenance.classes
+    settings = [recipe.model_dump(), augmentation.model_dump(), parameters.compute.device]
+    inputs = fingerprint(Path(__file__), parameters=settings, data=provenance.content())
+    snapshots = Snapshots(paths.TEACH_SNAPSHOTS, inputs)
+
+    logits, metrics = torch.empty(0, len(classes)), {"trained": False}
+    if records.read(paths.TEACHER, records.TeacherNeed, "preflight").needed:
+        logits, metrics = teach(parameters, train_data, len(classes), snapshots)
+    else:
+        print("no teacher is trained: train.teacher_weight is 0")
+    write_tensors(paths.TEACHER_LOGITS, {"teacher_logits": logits}, recipe)
+    write_bytes(paths.AUGMENTED, augmented_digits(train_data, augmentation, recipe.seed, classes))
+    write_json(paths.TEACH_METRICS, {"dataset": provenance.name, **metrics})
     snapshots.remove()
 
 

@@ -31,11 +31,18 @@ from armdigits.training.snapshots import Snapshots, fingerprint
 
 
 def read_distillation(parameters: Parameters) -> Distillation | None:
-    """The teacher's logits and their settings; None if `train.teacher_weight` is 0."""
+    """The teacher's logits and their settings; None if `train.teacher_weight` is 0.
+
+    Raises:
+        BadInput: the file cannot be used, or was written when no teacher was needed.
+    """
     recipe = parameters.train
     if recipe.teacher_weight == 0:
         return None
     logits = read_teacher_logits(paths.TEACHER_LOGITS, parameters.teach)
+    if not len(logits):
+        line = "has no logits, as train.teacher_weight was 0 when teach ran; run: dvc repro train"
+        raise BadInput(f"{paths.TEACHER_LOGITS}: {line}")
     return Distillation(logits, recipe.teacher_weight, recipe.temperature)
 
 

@@ -7,6 +7,7 @@ METRICS = Path("metrics")  # has all results that Git tracks
 
 # preflight
 VALID_PARAMETERS = Path("metrics/preflight.json")
+TEACHER = Path("metrics/teacher.json")
 HOST = Path("metrics/host.json")
 CHECKSUMS = Path("data/checksums.txt")
 

@@ -344,6 +344,12 @@ class Host(Machine):
     bits: str
 
 
+class TeacherNeed(Record):
+    """metrics/teacher.json."""
+
+    needed: bool
+
+
 class BenchmarkHost(Machine):
     """The machine of the timings, and its state."""
 

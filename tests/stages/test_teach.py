@@ -1,12 +1,16 @@
+import json
+
 import torch
 from torch import Tensor
 
+from armdigits.core import paths, records
 from armdigits.core.parameters import Augmentation, load_parameters
+from armdigits.models.checkpoint import read_teacher_logits
 from armdigits.models.scoring import logits_of
 from armdigits.models.teacher import Teacher
 from armdigits.training.augmentation import augment
 from stages.teach import teacher_logits
-from tests.helpers import PARAMETERS, some_images
+from tests.helpers import PARAMETERS, copy_project, run_stage_here, some_images, write_some_data
 from tests.training.test_loop import MILD, OFF
 
 
@@ -30,3 +34,19 @@ def test_the_logits_of_an_image_are_the_mean_over_its_views():
     expected = torch.stack([logits_of(teacher, view) for view in views]).mean(0)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     assert not torch.equal(views[0], views[1])
+
+
+def test_without_a_teacher_the_file_has_no_logits_and_train_refuses_it_where_they_are_needed(folder, capsys):
+    copy_project(folder)
+    write_some_data()
+    records.write(paths.TEACHER, records.TeacherNeed(needed=False))
+    assert run_stage_here("teach") == 0
+    assert read_teacher_logits(paths.TEACHER_LOGITS).shape == (0, 10)
+    assert json.loads(paths.TEACH_METRICS.read_bytes()) == {"dataset": "digits", "trained": False}
+    assert paths.AUGMENTED.exists()
+    assert capsys.readouterr().out == "no teacher is trained: train.teacher_weight is 0\n"
+    assert run_stage_here("train") == 2
+    assert capsys.readouterr().err == (
+        "train: models/teacher_logits.safetensors: has no logits, as train.teacher_weight was 0 when teach ran; "
+        "run: dvc repro train\n"
+    )
