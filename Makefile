@@ -44,9 +44,10 @@ repro: $(READY) ## run the pipeline and print the results; without a mirror of M
 test: $(READY) ## run the tests, except the slow ones (two to four minutes)
 	@$(BIN)/python -m pytest
 
-test-all: $(READY) ## run all tests, and a minute of the fault campaign
+test-all: $(READY) ## run all tests, a minute of the fault campaign, and a minute of fuzzing
 	@$(BIN)/python -m pytest -m ""
 	@$(BIN)/python -m tests.campaign --seconds 60 --stages download teach train evaluate
+	@$(BIN)/python -m tests.fuzz --seconds 60
 
 lint: $(READY) ## check style, types, workflows and Dependabot's configuration
 	@$(BIN)/ruff check .

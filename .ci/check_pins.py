@@ -22,6 +22,7 @@ PLATFORMS = {
 }
 KNOWN = {
     "antlr4-python3-runtime",  # pure Python, which pip builds from its source archive
+    "atheris",  # for `python -m tests.fuzz`, which does without: wheels for Linux x86-64 and Python up to 3.13 only
     "coremltools",  # has no wheel for some; pip builds it without its compiled part, and nothing here imports it
     "openvino",  # for `make peers` only: its wheels for aarch64 ask for glibc 2.31, all others for 2.28 at most
     "tract",  # for `make peers` only, which leaves it out on aarch64

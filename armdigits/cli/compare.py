@@ -80,7 +80,7 @@ def judge(machines: dict[str, Metrics]) -> None:
     """
     datasets = {metrics.evaluate.dataset for metrics in machines.values()}
     if len(datasets) > 1:
-        raise BadInput(f"the machines ran on different data sets: {', '.join(sorted(datasets))}")
+        raise BadInput(f"the machines ran on different data sets: {', '.join(sorted(datasets))[:200]}")
     failures = []
     for name, value in JUDGED.items():
         values = [value(metrics) for metrics in machines.values()]

@@ -87,7 +87,7 @@ def digit_reader(name: str, classes: list[str]) -> Reader:
 
     Returns:
         A function from the bytes of a picture file to what the program reads in it. It raises BadInput when the file
-        is not a picture, shows no digit or several.
+        is not a picture, shows no digit or several, or when the program has another number of classes.
 
     Raises:
         BadInput: the program is missing, or is not the one that `quantize` recorded.
@@ -103,6 +103,8 @@ def digit_reader(name: str, classes: list[str]) -> Reader:
     def read(content: bytes) -> Reading:
         image = mnist_image(content, single)
         probabilities = softmax(program(shifted(image)))
+        if (found := probabilities.shape[1]) != len(classes):
+            raise BadInput(f"{PROGRAMS[name]}: expected {len(classes)} logits, one for each class, found {found}")
         return Reading(image, probabilities[0].tolist(), confidence(probabilities))
 
     return read
@@ -179,9 +181,8 @@ def file_content(name: str) -> bytes:
 
 def line(answer: dict[str, Any], classes: list[str]) -> str:
     """An answer as text: the class, and the three most likely ones."""
-    name = printable(answer["file"])
     if "error" in answer:
-        return f"{name}: {answer['error']}"
+        return printable(f"{answer['file']}: {answer['error']}")
     likely = sorted(zip(classes, answer["probabilities"], strict=True), key=lambda pair: -pair[1])[:3]
     shares = ", ".join(f"{each} {share * 100:.1f} %" for each, share in likely)
-    return f"{name}: {answer['class']}{'?  unsure' if answer['unsure'] else ''}  ({shares})"
+    return printable(f"{answer['file']}: {answer['class']}{'?  unsure' if answer['unsure'] else ''}  ({shares})")

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from armdigits.cli.experiments import shown
 from armdigits.core import files, paths, records
-from armdigits.core.errors import BadInput
+from armdigits.core.errors import BadInput, printable
 from armdigits.report.tables import markdown
 
 MAX_BYTES = 2**26  # of a file; DVC writes some 50 kB for each experiment
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"{table(runs)}\n\nMean ± standard deviation over n seeds, test images.")
     if without:
         states = ", ".join(f"{count} {state}" for state, count in sorted(without.items()))
-        print(f"Without a result: {states} (dvc queue status names them).")
+        print(printable(f"Without a result: {states} (dvc queue status names them)."))
     if not runs and not without:
         raise BadInput("this commit has no experiments; queue some: dvc exp run --queue -S train.seed=1,2,3")
 

@@ -150,7 +150,7 @@ def read_verified(path: Path, stage: str, expected: str, source: Path) -> bytes:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != expected:
-            line = f"{path}: expected SHA-256 {expected} (from {source}), found {found}"
+            line = f"{path}: expected SHA-256 {expected:.64} (from {source}), found {found}"
             raise BadInput(f"{line}; run: dvc repro --force {stage}")
         content = path.read_bytes()
     lock.vouch(path, content, stage)

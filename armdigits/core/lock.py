@@ -80,7 +80,7 @@ def parse_lock(content: bytes, name: str) -> Outs:
 
 def _out(entry: Any) -> tuple[str, Out]:
     path, md5 = entry["path"], entry["md5"]
-    if not (isinstance(path, str) and MD5.fullmatch(md5)):
+    if not (isinstance(path, str) and "\0" not in path and MD5.fullmatch(md5)):
         raise ValueError
     return path, Out(md5, int(entry.get("size", 0)))
 

@@ -139,7 +139,7 @@ def tensors_in(content: bytes) -> dict[str, Tensor]:
     try:
         return load(content)
     except Exception as error:  # safetensors and torch raise many kinds
-        raise ValueError((str(error).splitlines() or [type(error).__name__])[0]) from None
+        raise ValueError((str(error).splitlines() or [type(error).__name__])[0][:200]) from None
 
 
 def header_length(content: bytes) -> int:

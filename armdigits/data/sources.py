@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import logging
 import math
 import os
 import re
@@ -217,6 +218,7 @@ def _read(source: str, size: int) -> bytes:
 def _download(url: str, size: int, end: float) -> bytes:
     """The bytes that are sent, as they are: with `Content-Encoding: gzip`, requests would decompress the .gz file."""
     content = bytearray()
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of headers that it skips
     with _response(url) as response, _bar(url, size) as bar:
         response.raise_for_status()
         while len(content) <= size and (chunk := response.raw.read1(CHUNK_BYTES, decode_content=False)):
@@ -252,7 +254,7 @@ def _reason(error: BaseException) -> str:
         if not causes:
             break
         error = causes[0]
-    text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:200]
     if isinstance(error, ssl.SSLCertVerificationError):
         text = f"{error.verify_message}; set REQUESTS_CA_BUNDLE to the file with your network's certificates"
     return where + text

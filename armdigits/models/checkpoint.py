@@ -128,7 +128,7 @@ def read_tensors(
     except (ValueError, TypeError) as error:  # the second of types that NumPy does not have
         raise BadInput(f"{path}: not a safetensors checkpoint ({error}); {again}") from None
     if digest != record.weights_sha256:
-        raise BadInput(f"{path}: expected weights of SHA-256 {record.weights_sha256}, found {digest}; {again}")
+        raise BadInput(f"{path}: expected weights of SHA-256 {record.weights_sha256:.64}, found {digest}; {again}")
     if record.train_data_sha256 != read_provenance().of(paths.TRAIN_DATA).sha256:
         raise BadInput(f"{path}: trained on different data than that in data/; {again}")
     if settings and record.settings != settings.model_dump():

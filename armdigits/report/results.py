@@ -78,7 +78,7 @@ def read_metrics() -> Metrics:
     )
     names = {metrics.dataset for metrics in run}
     if len(names) > 1:
-        raise BadInput(f"metrics/: of different data sets ({', '.join(sorted(names))}); run: dvc repro")
+        raise BadInput(f"metrics/: of different data sets ({', '.join(sorted(names))[:200]}); run: dvc repro")
     return run
 
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from armdigits.core.errors import printable
+
 
 def escaped(text: str) -> str:
     """A name from a record for Markdown: on one line, shown as it is, neither markup nor HTML."""
@@ -14,14 +16,14 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1
 
     Args:
         header: a title for each column.
-        rows: as many cells in each row as there are columns; a `|` in a cell is escaped.
+        rows: as many cells in each row as there are columns; in a cell a `|` is escaped, and what cannot be printed.
         left: how many columns are aligned left; the others are aligned right.
         padded: give all cells of a column the same width, so that the table can be read as plain text too.
 
     Raises:
         ValueError: a row is longer or shorter than the header.
     """
-    lines = [[cell.replace("|", r"\|") for cell in row] for row in (header, *rows)]
+    lines = [[printable(cell).replace("|", r"\|") for cell in row] for row in (header, *rows)]
     if any(len(line) != len(header) for line in lines):
         raise ValueError(f"expected {len(header)} cells in each row, as in the header")
     widths = [max(3, *(len(cell) for cell in column)) if padded else 3 for column in zip(*lines, strict=True)]

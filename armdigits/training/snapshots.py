@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from armdigits.core import files
+from armdigits.core.errors import printable
 from armdigits.core.records import Epoch, Snapshot
 from armdigits.data.dataset import MAX_HEADER
 from armdigits.models.checkpoint import pack, unpack
@@ -65,7 +66,7 @@ class Snapshots:
                 tensors, history = self._read(path, state)
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
-                print(f"{name}... not used: {reason}", flush=True)
+                print(printable(f"{name}... not used: {reason}"), flush=True)
                 continue
             for key, tensor in state.items():
                 tensor.copy_(tensors[key])

@@ -67,6 +67,13 @@ def test_different_data_sets_are_not_compared(folder):
         judge_folders(folder / "x86", folder / "arm")
 
 
+def test_of_a_long_name_of_a_data_set_the_message_has_the_begin(folder):
+    write_metrics(folder / "x86")
+    write_metrics(folder / "arm", dataset="x" * 10_000)
+    with pytest.raises(BadInput, match="different data sets: mnist, x{,200}$"):
+        judge_folders(folder / "x86", folder / "arm")
+
+
 def test_an_accuracy_that_is_no_number_is_refused(folder):
     write_metrics(folder / "x86")
     metrics = folder / "x86" / paths.QUANTIZE_METRICS

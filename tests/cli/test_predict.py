@@ -17,7 +17,9 @@ from PIL import Image
 
 from armdigits.cli import main
 from armdigits.cli.predict import digit_reader
+from armdigits.cli.predict import line as line_of
 from armdigits.core import paths
+from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from armdigits.data import sources
 from armdigits.data.dataset import Split, read_split
@@ -158,6 +160,11 @@ def test_a_name_cannot_control_the_terminal(pictures, capsys):
     assert [line.split(":")[0] for line in printed.out.splitlines()] == [r"red\x1b[31m.png", r"two\nlines.png"]
 
 
+def test_a_class_cannot_control_the_terminal():
+    answer = {"file": "a.png", "class": "\x1b[2J", "unsure": False, "probabilities": [0.75, 0.25]}
+    assert line_of(answer, ["\x1b[2J", "b"]) == r"a.png: \x1b[2J  (\x1b[2J 75.0 %, b 25.0 %)"
+
+
 def test_a_closed_pipe_ends_it_silently(pictures):
     command = f"{shlex.quote(sys.executable)} -m armdigits predict --program c 0.png 1.png 2.png | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=pictures, capture_output=True, check=False, env=os.environ)
@@ -188,6 +195,11 @@ def test_a_missing_program_names_the_stage_that_writes_it(pictures, capsys):
         main(["predict", "0.png"])
     assert ended.value.code == 2
     assert own_lines(capsys.readouterr().err) == ["predict: models/int8.pte: no such file; run: dvc repro quantize"]
+
+
+def test_a_program_for_another_number_of_classes_is_refused(pictures):
+    with pytest.raises(BadInput, match="models/int8.pte: expected 2 logits, one for each class, found 10"):
+        digit_reader("int8", ["a", "b"])(Path("0.png").read_bytes())
 
 
 def test_a_damaged_program_is_refused(pictures, capsys):

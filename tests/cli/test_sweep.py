@@ -6,12 +6,14 @@ import shutil
 import statistics
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from armdigits.cli.experiments import left_over
 from armdigits.cli.sweep import read, table
+from armdigits.cli.sweep import run as sweep_files
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from tests.helpers import ROOT, run, started
@@ -154,6 +156,12 @@ def test_experiments_without_a_result_are_counted_by_state():
     runs, without = read(shown(*(experiment(None, state, seed=1) for state in states)), "dvc")
     assert runs == []
     assert without == {"failed": 1, "queued": 2, "running": 1}
+
+
+def test_a_state_cannot_control_the_terminal(folder, capsys):
+    Path("one.json").write_text(shown(experiment(None, "\x1b[2J", seed=1)), "utf-8")
+    sweep_files(Namespace(files=["one.json"]))
+    assert r"Without a result: 1 \x1b[2J (" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["", "[{}]", "3", '[{"experiments": [{}]}]', "[1]", "[" * 100_000])

@@ -32,6 +32,7 @@ def test_the_outputs_of_each_stage_are_read() -> None:
         b"stages: {a: {outs: [[]]}}",
         b"stages: {a: {outs: [{path: [], md5: " + EMPTY.encode() + b"}]}}",
         locked("models/x", "../../x"),
+        locked('"a\\0b"', EMPTY),
         b"<<<<<<< HEAD\n" + locked("models/x", EMPTY),
         b"- " * 100_000,
         b"{a: " * 100_000,

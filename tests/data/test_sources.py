@@ -56,7 +56,9 @@ class Handler(SimpleHTTPRequestHandler):
         if left and kind == "busy":
             self.send_error(503)
         elif left and kind == "gone":
-            self.send_error(404)
+            self.send_error(404, "x" * 10_000)
+        elif left and kind == "no header":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nno header\r\n\r\n")
         elif left and kind == "cut":
             self.send_response(200)
             self.send_header("Content-Length", "1000000")
@@ -191,9 +193,17 @@ def test_a_certificate_that_is_not_trusted_names_the_variable(tmp_path: Path, mo
 
 def test_a_file_that_a_mirror_does_not_have_is_requested_once(mirror: Mirror, tmp_path: Path) -> None:
     mirror.faults[f"/{NAMES[3]}"] = ("gone", 99)
-    with pytest.raises(Failure, match="404"):
+    with pytest.raises(Failure, match="404") as caught:
         fetch(tmp_path, b"")
     assert mirror.faults[f"/{NAMES[3]}"] == ("gone", 98)
+    assert len(str(caught.value)) < 500, "whatever the server says"
+
+
+def test_headers_that_are_none_are_skipped_without_a_warning(mirror: Mirror, tmp_path: Path, caplog: Any) -> None:
+    mirror.faults[f"/{NAMES[3]}"] = ("no header", 1)
+    with pytest.raises(BadInput, match="no mirror has the published file"):
+        fetch(tmp_path, b"x")
+    assert not caplog.records
 
 
 def test_a_mirror_of_the_user_that_fails_is_named_with_its_reason_and_no_other_is_asked(

@@ -1,5 +1,6 @@
 import json
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,14 @@ def test_a_record_without_the_checksum_of_the_weights_is_refused(model: NeuralNe
     rewrite(lambda _, record: record.pop("weights_sha256"))
     with pytest.raises(BadInput, match="its record: has no entry weights_sha256"):
         read_checkpoint(paths.MODEL)
+
+
+def test_of_a_long_reason_the_message_has_the_begin(model: NeuralNetwork) -> None:
+    header = json.dumps({"a": "x" * 10_000}).encode()
+    paths.MODEL.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(BadInput) as caught:
+        read_checkpoint(paths.MODEL)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("record", ["[]", "{", '{"format": 1}', "[" * 100_000])

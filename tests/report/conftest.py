@@ -15,6 +15,7 @@ from armdigits.report import charts
 from armdigits.report.figures import digits_grid
 from tests.helpers import PARAMETERS, some_images, write_some_data
 
+CHARTS = ("curves", "confusion_matrix", "percentiles", "intervals", "bars")
 DRAWN: dict[str, str] = {}  # the charts of this process
 VARIANTS = {
     "eager": 36.0,
@@ -114,11 +115,8 @@ def draw_once(name: str) -> Callable[..., str]:
     return drawn
 
 
-@pytest.fixture
-def small_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder with a run's outputs: 30 test images of noise, a model without training, made-up figures."""
-    for name in ("curves", "confusion_matrix", "percentiles", "intervals", "bars"):
-        monkeypatch.setattr(charts, name, draw_once(name))
+def write_small_run() -> None:
+    """A run's outputs in the current folder: 30 test images of noise, a model without training, made-up figures."""
     shutil.copy(PARAMETERS, paths.PARAMETERS)
     write_some_data()
     torch.manual_seed(0)
@@ -131,4 +129,12 @@ def small_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     files.write_csv(paths.PREDICTIONS, ("actual", "predicted"), predictions)
     files.write_bytes(paths.LATENCY, digits_grid("any picture", some_images(1).images.numpy(), ["caption"]))
     files.write_bytes(paths.LAYERS, b"a layer <Linear>\n")
+
+
+@pytest.fixture
+def small_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder with a small run in it."""
+    for name in CHARTS:
+        monkeypatch.setattr(charts, name, draw_once(name))
+    write_small_run()
     return folder

@@ -51,6 +51,13 @@ def test_metrics_of_two_data_sets_are_refused(small_run):
         table()
 
 
+def test_of_a_long_name_of_a_data_set_the_message_has_the_begin(small_run):
+    content = json.loads(paths.QUANTIZE_METRICS.read_text("utf-8"))
+    files.write_json(paths.QUANTIZE_METRICS, {**content, "dataset": "x" * 10_000})
+    with pytest.raises(BadInput, match=r"\(digits, x{,200}\)"):
+        table()
+
+
 def test_only_the_table_of_the_readme_changes(small_run):
     README.write_text(f"before\n{BEGIN}old\n{END}after\n", "utf-8")
     write_readme()

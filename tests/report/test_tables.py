@@ -14,8 +14,8 @@ def test_padded_columns_have_equal_widths():
     assert lines == ["| name   |     n |", "| ------ | ----: |", "| x      | 1,000 |", "| longer |     1 |"]
 
 
-def test_a_bar_in_a_cell_is_escaped():
-    assert markdown(["a"], [["x | y"]]).splitlines()[2] == r"| x \| y |"
+def test_a_bar_and_what_could_control_a_terminal_are_escaped_in_a_cell():
+    assert markdown(["a"], [["x | y\x1b[2J\n"]]).splitlines()[2] == r"| x \| y\x1b[2J\n |"
 
 
 def test_a_table_without_rows_has_its_header():

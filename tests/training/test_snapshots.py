@@ -135,6 +135,10 @@ def crafted(tensors=None, metadata=None, **record):
         (crafted(metadata={"record": "[" * 100_000}), "its record: not valid JSON (recursion limit exceeded"),
         (crafted(metadata={"other": "x"}), "its record: not valid JSON (EOF while parsing"),
         (b"\xff" * 8, "a header of 18,446,744,073,709,551,615 bytes"),
+        (
+            struct.pack("<Q", 60) + b'{"a":{"dtype":"\\u001b[2J","shape":[3],"data_offsets":[0,2]}}',
+            r"Error while deserializing: invalid JSON in header: unknown variant `\x1b[2J`",
+        ),
         (struct.pack("<Q", 100_000) + b"[" * 100_000, "Error while deserializing"),
         (struct.pack("<Q", 47) + b'{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}', "Error while"),
     ],
