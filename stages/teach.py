@@ -30,7 +30,7 @@ from armdigits.training.loop import train
 from armdigits.training.processes import choose_device
 from armdigits.training.snapshots import Snapshots, fingerprint
 
-BLOCK = 4096  # images at a time, to limit memory
+BLOCK, BLOCK_PIXELS = 4096, 2**24  # images at a time, and floats, to limit memory
 ROWS = 20  # of the figure of augmented images
 
 
@@ -38,7 +38,8 @@ def teacher_logits(teacher: Teacher, data: Split, ranges: Augmentation, recipe: 
     """The teacher's logits for the images of `data`, float32 [N, classes]: the mean over augmented views of each."""
     generator = torch.Generator().manual_seed(recipe.seed)
     total = torch.zeros(len(data), teacher.classes, device=data.images.device)
-    blocks = torch.arange(len(data), device=data.images.device).split(BLOCK)
+    block = min(BLOCK, BLOCK_PIXELS // data.images[0].numel())
+    blocks = torch.arange(len(data), device=data.images.device).split(block)
     for _ in tqdm(range(recipe.views), desc="teacher logits", unit="view", disable=None, leave=False):
         for rows in blocks:
             pixels = data[rows].pixels()

@@ -15,6 +15,7 @@ from armdigits.training.augmentation import draw, transform
 from armdigits.training.processes import SINGLE, Group
 
 CHUNK_STEPS = 128  # steps per chunk: larger chunks need more memory, smaller ones interrupt training more often
+CHUNK_PIXELS = 2**24  # floats per chunk at most: of large images, a chunk has fewer steps
 ORDER, DROPOUT = range(2)  # streams of random numbers; rank r uses stream DROPOUT + r
 
 
@@ -66,7 +67,8 @@ def chunks_of_epoch(
     generator = torch.Generator().manual_seed(epoch_seed(recipe.seed, epoch, ORDER))
     order = torch.randperm(len(data), generator=generator)
     ranges = augmentation.in_epoch(epoch, recipe.epochs)
-    for chunk in order.split(CHUNK_STEPS * recipe.batch_size):
+    steps = max(1, min(CHUNK_STEPS, CHUNK_PIXELS // (recipe.batch_size * data.images[0].numel())))
+    for chunk in order.split(steps * recipe.batch_size):
         left_out = len(chunk) % recipe.batch_size % group.world_size
         share = slice(group.rank, len(chunk) - left_out, group.world_size)
         numbers = draw(len(chunk), ranges, generator)[:, share] if augmentation.is_on() else None
