@@ -94,7 +94,7 @@ def run(parameters: Parameters, seed: int, splits: dict[str, Split]) -> tuple[Ne
     data = (splits["train"], splits["validation"])
     *_, last = train(model, *data, recipe, parameters.augmentation, read_distillation(parameters))
     seconds = time.perf_counter() - start
-    test = accuracy(logits_of(model, splits["test"].pixels()), splits["test"].targets())
+    test = accuracy(logits_of(model, splits["test"].images), splits["test"].targets())
     return model, {"validation": 100 * last.validation_accuracy, "test": 100 * test, "seconds": seconds}
 
 
@@ -106,7 +106,7 @@ def int8_accuracy(model: NeuralNetwork, parameters: Parameters, splits: dict[str
     calibration = splits["train"].pixels()[: settings.calibration_samples]
     exported = build.export(bare, settings.max_batch)
     int8 = build.lower(build.quantize(exported, calibration, settings.max_batch))
-    logits = Program(int8, "int8 program").logits_of(splits["test"].pixels())
+    logits = Program(int8, "int8 program").logits_of(splits["test"].images)
     return 100 * accuracy(logits, splits["test"].targets())
 
 

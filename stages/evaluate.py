@@ -72,7 +72,7 @@ def main(parameters: Parameters) -> None:
     torch.set_num_threads(parameters.train.threads)
     test = read_split(paths.TEST_DATA)
     model, _ = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
-    logits = logits_of(model, test.pixels())
+    logits = logits_of(model, test.images)
     record = read_provenance()
     classes = record["classes"]
     metrics, details = evaluate(logits, test.targets(), classes)

@@ -22,7 +22,7 @@ from armdigits.core import paths, stage
 from armdigits.core.errors import BadInput, GateFailed
 from armdigits.core.files import write_bytes, write_csv, write_json
 from armdigits.core.parameters import Parameters, Quantize
-from armdigits.data.dataset import Split, read_provenance, read_split
+from armdigits.data.dataset import Split, pixels_of, read_provenance, read_split, shape_of
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import accuracy, activations_of, calibration_error
 from armdigits.program import proofs, reference
@@ -37,8 +37,8 @@ SHOWN = 40  # disagreements in the figure
 
 
 def build_programs(model: nn.Module, calibration: Tensor, settings: Quantize) -> dict[str, bytes]:
-    """The fp32 and the int8 program of `model`, calibrated on images float32 [N, 1, 28, 28]."""
-    exported = export(model, settings.max_batch)
+    """The fp32 and the int8 program of `model`, calibrated on images float32 [N, C, H, W]."""
+    exported = export(model, shape_of(calibration), settings.max_batch)
     return {"fp32": lower(exported), "int8": lower(quantize(exported, calibration, settings.max_batch))}
 
 
@@ -63,16 +63,16 @@ def scores(logits: dict[str, Tensor], sizes: dict[str, int], test: Split) -> tup
     return {**figures, "accuracy_drop": round(drop, 6), "agreement": round(1 - len(found) / len(test), 6)}, found
 
 
-def layer_figures(model: nn.Module, int8: Contents, pixels: Tensor) -> dict[str, dict[str, float | None]]:
+def layer_figures(model: nn.Module, int8: Contents, images: Tensor) -> dict[str, dict[str, float | None]]:
     """The signal-to-quantization-noise ratio of each layer's int8 activations, including the noise of earlier layers.
 
     Args:
         model: the fp32 model.
         int8: the contents of the int8 program.
-        pixels: float32 [N, 1, 28, 28].
+        images: uint8 [N, C, H, W].
     """
     totals: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
-    for batch in pixels.split(reference.BATCH):
+    for batch in map(pixels_of, images.split(reference.BATCH)):
         pairs = zip(activations_of(model, batch).items(), reference.activations(int8, batch.numpy()), strict=True)
         for (name, signal), quantized in pairs:
             totals[name] += powers(signal.numpy(), quantized)
@@ -113,7 +113,7 @@ def main(parameters: Parameters) -> None:
     torch.set_num_threads(parameters.train.threads)
     use_threads(parameters.train.threads)
     model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
-    calibration = read_split(paths.TRAIN_DATA).pixels()[: settings.calibration_samples]
+    calibration = pixels_of(read_split(paths.TRAIN_DATA).images[: settings.calibration_samples])
     if len(calibration) < settings.calibration_samples:
         expected = f"at most {len(calibration)}, the training images in {paths.TRAIN_DATA}"
         raise BadInput(
@@ -126,7 +126,7 @@ def main(parameters: Parameters) -> None:
     programs = build_programs(model, calibration, settings)
     contents = {name: read_back(content, PROGRAMS[name]) for name, content in programs.items()}
     proven = {
-        "fp32": proofs.prove_fp32(contents["fp32"], model),
+        "fp32": proofs.prove_fp32(contents["fp32"], model, test.shape),
         "int8": proofs.prove_int8(contents["int8"], model, calibration),
     }
     print("\n".join(proofs.table(name, checks) for name, checks in proven.items()))
@@ -140,10 +140,11 @@ def main(parameters: Parameters) -> None:
         raise GateFailed(*failed)
 
     written = {PROGRAMS[name]: content for name, content in programs.items()}
-    write_programs({**written, paths.EMPTY_PROGRAM: empty(settings.max_batch, len(classes))}, weights_sha256, classes)
-    logits = {name: read_program(path, weights_sha256).logits_of(test.pixels()) for name, path in PROGRAMS.items()}
+    written[paths.EMPTY_PROGRAM] = empty(test.shape, settings.max_batch, len(classes))
+    write_programs(written, weights_sha256, classes)
+    logits = {name: read_program(path, weights_sha256).logits_of(test.images) for name, path in PROGRAMS.items()}
     metrics, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
-    details |= {"disagreements": mcnemar(found), "layers": layer_figures(model, contents["int8"], test.pixels())}
+    details |= {"disagreements": mcnemar(found), "layers": layer_figures(model, contents["int8"], test.images)}
     write_json(paths.QUANTIZE_METRICS, {**dataset, **metrics})
     write_json(paths.QUANTIZE_DETAILS, details)
     write_csv(paths.DISAGREEMENTS, Disagreement._fields, named(found, classes))

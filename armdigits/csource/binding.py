@@ -16,43 +16,53 @@ from numpy.typing import NDArray
 from armdigits.core import files, paths
 from armdigits.core.cpu import processor
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import Shape
 from armdigits.csource import toolchain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 AGAIN = "run: dvc repro --force export"
-PIXELS = 784
 SHARED = ("-shared", "-fPIC", "-g0")
 NATIVE = "-march=native"
 BATCHES = """#include "digits.h"
 int digits_classes(void) { return DIGITS_CLASSES; }
+int digits_side(int axis) { return axis == 0 ? DIGITS_CHANNELS : axis == 1 ? DIGITS_HEIGHT : DIGITS_WIDTH; }
 void digits_batch(const uint8_t *images, long count, float *logits) {
-  for (long i = 0; i < count; i++) digits_logits(images + DIGITS_PIXELS * i, logits + DIGITS_CLASSES * i);
+  for (long i = 0; i < count; i++) digits_logits(images + DIGITS_VALUES * i, logits + DIGITS_CLASSES * i);
 }
 void digits_batch_float(const float *images, long count, float *logits) {
-  for (long i = 0; i < count; i++) digits_logits_float(images + DIGITS_PIXELS * i, logits + DIGITS_CLASSES * i);
+  for (long i = 0; i < count; i++) digits_logits_float(images + DIGITS_VALUES * i, logits + DIGITS_CLASSES * i);
 }
 """
 # A tensor gives its address as an integer, an array as a pointer; each is passed fastest as what it is.
 DECLARED = """
 int digits_classes(void);
+int digits_side(int axis);
 void digits_batch({address} images, long count, {address} logits);
 void digits_batch_float({address} images, long count, {address} logits);
 """
 
 
 class CProgram:
-    """The C source, compiled and loaded: `program(images)` gives logits."""
+    """The C source, compiled and loaded: `program(images)` gives logits.
+
+    Attributes:
+        shape: of an image.
+    """
 
     def __init__(self, library: Path) -> None:
         """Load a library that `compile_library` made."""
         self._path, self._interface = library, cffi.FFI()
         self._library = _open(library, self._interface, "void *")
         self._classes: int = self._library.digits_classes()
+        channels, height, width = map(self._library.digits_side, range(3))
+        self.shape: Shape = (channels, height, width)
 
     def on_tensors(self, float_pixels: bool = True) -> Callable[["Tensor"], "Tensor"]:
-        """A function from a contiguous tensor [N, 1, 28, 28] to logits float32 [N, 10], without checks or copies.
+        """A function from a tensor [N, *shape] to logits float32 [N, classes], without checks or copies.
+
+        In memory the tensor is contiguous as [N, height, width, channels]: of colour images, `channels_last`.
 
         Args:
             float_pixels: whether the pixels are float32 in [0, 1], else uint8.
@@ -72,7 +82,7 @@ class CProgram:
         return forward
 
     def on_arrays(self, float_pixels: bool = True) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-        """The same from a contiguous array [N, ...] of 784 pixels each to an array, which takes less time."""
+        """The same from a contiguous array [N, height, width, channels] to an array, which takes less time."""
         library, classes, address = self._library, self._classes, self._interface.from_buffer
         call = library.digits_batch_float if float_pixels else library.digits_batch
 
@@ -84,16 +94,17 @@ class CProgram:
         return forward
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """The logits float32 [N, 10] of images [N, ...] of 784 pixels each: uint8, or float32 in [0, 1].
+        """The logits float32 [N, classes] of images [N, *shape]: uint8, or float32 in [0, 1].
 
         Raises:
             BadInput: the images have another type, shape or range.
         """
-        if images.dtype not in (np.uint8, np.float32) or images.ndim < 2 or images[:1].size not in (0, PIXELS):
-            raise BadInput(f"images: expected uint8 or float32 [N, 28, 28], got {images.dtype} {list(images.shape)}")
+        if images.dtype not in (np.uint8, np.float32) or images.shape[1:] != self.shape:
+            expected = f"uint8 or float32 [N, {str(list(self.shape))[1:]}"
+            raise BadInput(f"images: expected {expected}, got {images.dtype} {list(images.shape)}")
         if images.dtype == np.float32 and images.size and not (images.min() >= 0 and images.max() <= 1):
             raise BadInput("images: expected pixels from 0 to 1 (pixel / 255) and no NaN")
-        return self.on_arrays(images.dtype == np.float32)(np.ascontiguousarray(images))
+        return self.on_arrays(images.dtype == np.float32)(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
 
 
 def _open(library: Path, interface: cffi.FFI, address: str) -> Any:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import Shape, check_shape
 
-IMAGE_SHAPE = (28, 28)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Split:
     """Images and their labels.
 
     Attributes:
-        images: uint8 [N, 28, 28], 0 is background and 255 ink.
+        images: uint8 [N, C, H, W]: 1 channel (0 is background and 255 ink) or 3 (red, green, blue).
         labels: uint8 [N], positions in the list of classes.
     """
 
@@ -35,12 +35,18 @@ class Split:
     def __post_init__(self) -> None:
         """Raise ValueError for another shape or type, or no image at all."""
         count = len(self.labels)
-        if self.images.dtype != torch.uint8 or self.images.shape != (count, *IMAGE_SHAPE):
-            raise ValueError(f"images: expected uint8 [{count}, 28, 28], got {_describe(self.images)}")
+        if self.images.dtype != torch.uint8 or self.images.dim() != 4 or len(self.images) != count:
+            raise ValueError(f"images: expected uint8 [{count}, C, H, W], got {_describe(self.images)}")
+        check_shape(self.shape)
         if self.labels.dtype != torch.uint8 or self.labels.dim() != 1:
             raise ValueError(f"labels: expected uint8 [N], got {_describe(self.labels)}")
         if count == 0:
             raise ValueError("labels: expected at least one")
+
+    @property
+    def shape(self) -> Shape:
+        """Of an image."""
+        return shape_of(self.images)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,7 +60,7 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
     def pixels(self) -> Tensor:
-        """The images as the model takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
+        """The images as the model takes them: float32 [N, C, H, W], pixel / 255, in [0, 1]."""
         return pixels_of(self.images)
 
     def targets(self) -> Tensor:
@@ -62,9 +68,15 @@ class Split:
         return self.labels.long()
 
 
+def shape_of(images: Tensor) -> Shape:
+    """The shape of an image of [N, C, H, W]."""
+    _, channels, height, width = images.shape
+    return channels, height, width
+
+
 def pixels_of(images: Tensor) -> Tensor:
-    """Images uint8 [N, 28, 28] as the model takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
-    return images.unsqueeze(1).float().div_(255)
+    """Images uint8 [N, C, H, W] as the model takes them: float32 of the same shape, pixel / 255, in [0, 1]."""
+    return images.float().div_(255)
 
 
 def _describe(tensor: Tensor) -> str:

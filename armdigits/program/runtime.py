@@ -15,11 +15,11 @@ from torch import Tensor
 
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
-from armdigits.data.dataset import IMAGE_SHAPE
+from armdigits.core.shape import Shape
+from armdigits.data.dataset import pixels_of
 
-Forward = Callable[[Tensor], Tensor]  # images float32 [N, 1, 28, 28] -> logits float32 [N, 10]
+Forward = Callable[[Tensor], Tensor]  # images float32 [N, C, H, W] -> logits float32 [N, classes]
 
-IMAGE = (1, *IMAGE_SHAPE)
 MAGIC = b"ET12"  # file identifier of ExecuTorch's program flatbuffer, at bytes 4 to 8
 AGAIN = "run: dvc repro --force quantize"
 
@@ -73,6 +73,7 @@ class Program:
     passes for one of 28x28, and an int8 program turns NaN into a plausible digit. This class checks both.
 
     Attributes:
+        shape: of an image.
         max_batch: the largest number of images per call.
         forward, view: the calls without the checks, for contiguous images that pass `check`; see `Loaded`.
     """
@@ -81,18 +82,19 @@ class Program:
         """Load the bytes of a program; `name` appears in the messages.
 
         Raises:
-            BadInput: the bytes are not a complete ExecuTorch program, or one for images of another shape.
+            BadInput: the bytes are not a complete ExecuTorch program for images.
         """
         _check_extent(content, name)
         try:
             self.forward, self.view, (self.max_batch, *shape) = load(content)
         except RuntimeError as error:
             raise BadInput(f"{name}: the runtime cannot load it ({str(error).splitlines()[0]}); {AGAIN}") from None
-        if tuple(shape) != IMAGE:
-            raise BadInput(f"{name}: expected a program for images {list(IMAGE)}, found {shape}; {AGAIN}")
+        if len(shape) != 3:
+            raise BadInput(f"{name}: expected a program for images [channels, height, width], found {shape}; {AGAIN}")
+        self.shape: Shape = (shape[0], shape[1], shape[2])
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The logits float32 [N, 10] of images float32 [N, 1, 28, 28] in [0, 1], 1 <= N <= `max_batch`.
+        """The logits float32 [N, classes] of images float32 [N, *shape] in [0, 1], 1 <= N <= `max_batch`.
 
         Raises:
             BadInput: as `check`.
@@ -103,9 +105,9 @@ class Program:
     def check(self, images: Tensor) -> None:
         """Raise BadInput when the images have another type, shape or range than the program takes."""
         shape = images.shape
-        if images.dtype is not torch.float32 or shape[1:] != IMAGE or not 0 < shape[0] <= self.max_batch:
+        if images.dtype is not torch.float32 or shape[1:] != self.shape or not 0 < shape[0] <= self.max_batch:
             raise BadInput(
-                f"images: expected float32 [1 to {self.max_batch}, 1, 28, 28], "
+                f"images: expected float32 [1 to {self.max_batch}, {str(list(self.shape))[1:]}, "
                 f"got {str(images.dtype).removeprefix('torch.')} {list(shape)}"
             )
         smallest, largest = torch.aminmax(images)
@@ -114,15 +116,18 @@ class Program:
             raise BadInput(f"images: expected pixels from 0 to 1 (pixel / 255) and no NaN, got {low:.4g} to {high:.4g}")
 
     def logits_of(self, images: Tensor) -> Tensor:
-        """The logits float32 [N, 10] of any number of images, in batches of at most `max_batch`.
+        """The logits float32 [N, classes] of any number of images uint8 [N, *shape], or their pixels float32.
+
+        They are computed in batches of at most `max_batch`.
 
         Raises:
             BadInput: as `check`.
         """
         logits, start = torch.empty(0), 0
         for batch in images.split(self.max_batch):
-            self.check(batch)
-            found = self.view(batch.contiguous())  # copied below, before the next call overwrites it
+            pixels = pixels_of(batch) if batch.dtype == torch.uint8 else batch
+            self.check(pixels)
+            found = self.view(pixels.contiguous())  # copied below, before the next call overwrites it
             if start == 0:
                 logits = found.new_empty(len(images), found.shape[1])
             logits[start : start + len(batch)] = found

@@ -129,7 +129,7 @@ def mistakes(test: Split, count: int) -> dict[str, Any]:
     """Up to `count` wrong predictions with the highest probability, as `tiles`, and the `total` number of mistakes."""
     model, _ = read_checkpoint(paths.MODEL)
     classes = read_provenance()["classes"]
-    wrong, predicted, confidence = confident_mistakes(logits_of(model, test.pixels()), test.targets())
+    wrong, predicted, confidence = confident_mistakes(logits_of(model, test.images), test.targets())
     tiles = []
     for image, label, probability in zip(wrong[:count].tolist(), predicted, confidence, strict=False):
         png = io.BytesIO()
