@@ -33,7 +33,7 @@ MISSING = re.compile(r"No matching distribution found for ([\w.-]+)==")
 
 def pins(path: Path) -> dict[str, str]:
     """Name -> version of each pin in a constraints file."""
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
     return dict(line.split("==") for line in lines if line)
 
 
@@ -48,7 +48,7 @@ def without_wheel(wanted: dict[str, str], python: str, tags: list[str]) -> list[
         names = [f"{name}=={version}" for name, version in wanted.items() if name not in missing]
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps", "--ignore-installed"]
         command += ["--only-binary=:all:", "--python-version", python, *options, "--target", "unused", *names]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if done.returncode == 0:
             break
         found = MISSING.search(done.stderr)

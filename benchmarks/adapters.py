@@ -155,7 +155,7 @@ def mnn_int8(task: Task) -> Call:
         shape = {"format": "GRAY", "mean": [0.0], "normal": [1 / 255], "width": 28, "height": 28}
         images = {"path": f"{folder}/images/", "used_image_num": len(task.calibration)}
         method = {"feature_quantize_method": "KL", "weight_quantize_method": "MAX_ABS", "quant_bits": 8}
-        (folder / "settings.json").write_text(json.dumps({**shape, **images, **method}))
+        (folder / "settings.json").write_text(json.dumps({**shape, **images, **method}), "utf-8")
         source, target = _mnn_file(task, folder), folder / "int8.mnn"
         _mnn_tool("mnnquant", str(source), str(target), str(folder / "settings.json"))
         return _mnn_session(target, task)
@@ -332,7 +332,7 @@ def _ncnn(layers: str, numbers: bytes, task: Task) -> Call:
         setattr(net.opt, f"use_fp16_{name}", False)
     with tempfile.TemporaryDirectory() as name:
         text, data = Path(name, "digits.param"), Path(name, "digits.bin")
-        text.write_text(layers)
+        text.write_text(layers, "utf-8")
         data.write_bytes(numbers)
         if net.load_param(str(text)) or net.load_model(str(data)):
             raise RuntimeError("ncnn refuses the model")

@@ -12,7 +12,7 @@ import cffi
 from armdigits.csource import toolchain
 
 SOURCE = Path(__file__).with_name("limits.c")
-FLAGS = (*toolchain.OPTIMISE, "-march=native", "-shared", "-fPIC", "-g0")
+FLAGS = (*toolchain.OPTIMISE, *toolchain.HERE, "-march=native", "-shared", "-fPIC", "-g0")
 DECLARED = "const char *int8_instruction(void); int64_t multiply_float(int64_t); int64_t multiply_int8(int64_t);"
 ROUNDS = 100_000  # of a kernel's loop, less than a millisecond
 REPEATS = 200

@@ -43,7 +43,7 @@ def folder_pictures(folder: Path) -> Iterator[tuple[str, Picture]]:
         BadInput: there is no such file, or it has other columns.
     """
     try:
-        with (folder / "labels.csv").open(newline="") as file:
+        with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 yield row["kind"], (row["path"], int(row["label"]), (folder / row["path"]).read_bytes())
     except (OSError, KeyError, ValueError) as error:

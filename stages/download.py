@@ -8,10 +8,11 @@ writes data/*.safetensors and data/provenance.json.
 """
 
 from armdigits.core import paths, stage
+from armdigits.core.errors import printable
 from armdigits.core.parameters import Parameters, check_sizes
 from armdigits.data import registry, sources
 from armdigits.data.dataset import write_dataset
-from armdigits.data.folder import shortened
+from armdigits.data.folder import left_out_lines
 from armdigits.data.images import parts_of
 
 
@@ -24,8 +25,8 @@ def main(parameters: Parameters) -> None:
     except sources.NoMirror:
         paths.NO_MIRROR.touch()
         raise
-    if images.left_out:
-        print("\n".join([f"{len(images.left_out):,} left out:", *shortened(images.left_out)]))
+    for line in left_out_lines(images.left_out):
+        print(line)
     check_sizes(parameters, len(images.classes), len(images.train), len(images.added or ()))
 
     name = registry.full_name(dataset)
@@ -34,7 +35,7 @@ def main(parameters: Parameters) -> None:
     splits = {files[part]: split for part, split in parts.items()}
     write_dataset(name, images.source, splits, images.classes, images.left_out)
     for part, split in parts.items():
-        print(f"{name}: {len(split):,} {part} images")
+        print(f"{printable(name)}: {len(split):,} {part} images")
 
 
 if __name__ == "__main__":

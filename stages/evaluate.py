@@ -4,8 +4,8 @@
 
 Reads the checkpoint and data/test.safetensors; writes the metrics, the
 predictions (for DVC's confusion matrix) and a figure of the most confident
-mistakes. Fails when the accuracy is below evaluate.min_accuracy, or too good to
-be true.
+mistakes. Names the classes that are never predicted. Fails when the accuracy is
+below evaluate.min_accuracy, or too good to be true.
 """
 
 from collections.abc import Sequence
@@ -55,6 +55,12 @@ def evaluate(logits: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[d
     return metrics, details
 
 
+def never_predicted(logits: Tensor, classes: Sequence[str]) -> list[str]:
+    """The classes that no image is read as. A high accuracy can hide them where other classes have most images."""
+    predicted = set(logits.argmax(1).tolist())
+    return [name for label, name in enumerate(classes) if label not in predicted]
+
+
 def misclassified(test: Split, logits: Tensor, count: int, classes: Sequence[str]) -> bytes:
     """A PNG of at most `count` mistakes, the most confident first."""
     wrong, predicted, confidence = confident_mistakes(logits, test.targets())
@@ -85,6 +91,8 @@ def main(parameters: Parameters) -> None:
 
     accuracy, minimum = metrics["accuracy"], parameters.evaluate.min_accuracy
     print(f"accuracy {accuracy:.2%}  loss {metrics['loss']:.4f}  macro F1 {metrics['macro_f1']:.4f}")
+    if never := never_predicted(logits, classes):
+        print(f"warning: never predicted: {', '.join(never[:10])}{', ...' if len(never) > 10 else ''}")
     if accuracy < minimum:
         raise GateFailed(f"accuracy {accuracy:.4f} is below evaluate.min_accuracy ({minimum})")
     if accuracy == 1.0 and len(test) > 1000:

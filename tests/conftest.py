@@ -37,7 +37,8 @@ from pathlib import Path
 def write_and_exit(code, exit=os._exit):
     stage = sys.orig_argv[-1]
     if stage.startswith("stages."):
-        Path(__file__).with_name("imports").joinpath(stage.partition(".")[2]).write_text("\\n".join(sys.modules))
+        imports = Path(__file__).with_name("imports") / stage.partition(".")[2]
+        imports.write_text("\\n".join(sys.modules), "utf-8")
     exit(code)
 
 os._exit = write_and_exit  # which ends every stage, see armdigits/core/stage.py
@@ -110,7 +111,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         if isinstance(report, pytest.TestReport):
             files[report.nodeid.partition("::")[0]] += report.duration
     seconds = Path(os.environ[FOLDER]) / SECONDS
-    parts = [f"the pipeline {seconds.read_text()}"] if seconds.exists() else []
+    parts = [f"the pipeline {seconds.read_text('utf-8')}"] if seconds.exists() else []
     parts += [f"{name} {spent:.0f}" for name, spent in files.most_common(4)]
     total = time.monotonic() - config.stash[STARTED]
     terminalreporter.write_line(f"tests took {total:.0f} s, side by side: {', '.join(parts)}")
@@ -122,14 +123,14 @@ def run_pipeline(folder: Path) -> Path:
     The output of `dvc repro` is next to it, in repro.txt, and in imports/ the modules that each stage has imported.
     """
     project, printed = folder / "pipeline", folder / "repro.txt"
-    with (folder / "pipeline.lock").open("w") as lock:
+    with (folder / "pipeline.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not printed.exists():
             started = time.monotonic()
             shutil.rmtree(project, ignore_errors=True)  # of a process that failed
             copy_project(project)
             (folder / "imports").mkdir(exist_ok=True)
-            (folder / "sitecustomize.py").write_text(RECORD_IMPORTS)
+            (folder / "sitecustomize.py").write_text(RECORD_IMPORTS, "utf-8")
             for command in (
                 ["git", "init", "-q", "-b", "main"],
                 ["git", "config", "user.name", "tester"],
@@ -141,8 +142,8 @@ def run_pipeline(folder: Path) -> Path:
             ):
                 done = run(project, *command, PYTHONPATH=str(folder))
                 assert done.returncode == 0, done.stdout + done.stderr
-            (folder / SECONDS).write_text(f"{time.monotonic() - started:.0f}")
-            printed.write_text(done.stdout)
+            (folder / SECONDS).write_text(f"{time.monotonic() - started:.0f}", "utf-8")
+            printed.write_text(done.stdout, "utf-8")
     return project
 
 

@@ -18,8 +18,8 @@ from armdigits.report.results import BEGIN, END, table
 from tests.helpers import PARAMETERS as PARAMETERS_OF_THE_TESTS
 from tests.helpers import ROOT
 
-LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text("utf-8"))["stages"]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 PARAMETERS = load_parameters(ROOT / "params.yaml").model_dump()
 AGAIN = "run: make repro && make readme, and commit README.md, dvc.lock and metrics/"
 
@@ -30,7 +30,7 @@ def parameter(key: str) -> Any:
 
 def test_the_table_in_the_readme_is_that_of_the_committed_metrics(monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert (ROOT / "README.md").read_text().partition(BEGIN)[2].partition(END)[0] == table(), AGAIN
+    assert (ROOT / "README.md").read_text("utf-8").partition(BEGIN)[2].partition(END)[0] == table(), AGAIN
 
 
 @pytest.mark.parametrize("name", STAGES)

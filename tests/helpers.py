@@ -37,6 +37,7 @@ SMALL = {  # values that make a pipeline on the embedded digits quick
     "benchmark.calls": "8",
     "benchmark.max_ratio": "100.0",
 }
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # the narrowest locale, on every machine
 DIGITS = tuple("0123456789")
 MNIST = Path(os.environ.get("DATA_MIRROR", "")).absolute()
 needs_mnist = pytest.mark.skipif(
@@ -47,7 +48,7 @@ needs_mnist = pytest.mark.skipif(
 
 def set_parameters(project: Path, values: dict[str, str]) -> None:
     """Change values in the params.yaml of `project`, as a person would in an editor."""
-    lines = (project / paths.PARAMETERS).read_text().splitlines()
+    lines = (project / paths.PARAMETERS).read_text("utf-8").splitlines()
     section = ""
     left = dict(values)
     for number, line in enumerate(lines):
@@ -57,7 +58,7 @@ def set_parameters(project: Path, values: dict[str, str]) -> None:
         if key in left:
             lines[number] = f"  {key.split('.')[1]}: {left.pop(key)}"
     assert not left, f"no such keys: {left}"
-    (project / paths.PARAMETERS).write_text("\n".join(lines) + "\n")
+    (project / paths.PARAMETERS).write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def copy_project(target: Path) -> Path:
@@ -86,7 +87,7 @@ def environment() -> dict[str, str]:
 def run(project: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the project's folder, with more environment variables; its output is captured."""
     env = {**environment(), **variables}
-    return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=project, env=env, capture_output=True, encoding="utf-8", check=False)
 
 
 def started(output: str) -> list[str]:
@@ -146,7 +147,7 @@ def write_idx(folder: Path, splits: dict[str, Split], prefix: str = "", compress
             content = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
             name = f"{prefix}{part}-{kind}-ubyte"
             if compressed:
-                (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+                (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1, mtime=0))
             else:
                 (folder / name).write_bytes(content)
 

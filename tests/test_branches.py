@@ -29,7 +29,7 @@ def commit(project: Path, message: str) -> None:
 
 
 def parameter(project: Path, section: str, key: str) -> object:
-    return yaml.safe_load((project / "params.yaml").read_text())[section][key]
+    return yaml.safe_load((project / "params.yaml").read_text("utf-8"))[section][key]
 
 
 class History:
@@ -55,7 +55,7 @@ class History:
 
         self.experiment_run = ask(project, "dvc exp run --name quick --set-param benchmark.rounds=9")
         self.shown = ask(project, "dvc exp show --csv")
-        command = re.search(r"^(dvc exp show .*)  #", (ROOT / "README.md").read_text(), re.MULTILINE)
+        command = re.search(r"^(dvc exp show .*)  #", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
         assert command
         done = run(project, *shlex.split(command[1]), "--no-pager", COLUMNS="120")
         assert done.returncode == 0, done.stderr
@@ -100,7 +100,7 @@ def test_metrics_and_parameters_are_compared_with_main(history):
 
 
 def test_one_page_shows_the_plots_of_both_commits(history):
-    page = (history.project / "dvc_plots" / "index.html").read_text()
+    page = (history.project / "dvc_plots" / "index.html").read_text("utf-8")
     assert "main" in page and "workspace" in page
     assert "Confusion matrix of the test images" in page
 
@@ -139,7 +139,7 @@ def test_after_a_merge_conflict_in_the_lock_a_run_computes_only_new_combinations
     assert set(started(history.merge_run)) == {"preflight", "evaluate", "benchmark"}
     assert parameter(history.project, "train", "epochs") == 4
     assert parameter(history.project, "evaluate", "misclassified") == 8
-    assert not any("<<<<<<<" in path.read_text() for path in (history.project / "metrics").glob("*.[jc]s*"))
+    assert not any("<<<<<<<" in path.read_text("utf-8") for path in (history.project / "metrics").glob("*.[jc]s*"))
 
 
 def test_a_clone_that_has_pulled_runs_only_preflight(history):

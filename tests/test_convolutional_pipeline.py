@@ -23,7 +23,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(project: Path, path: Path) -> dict:
-    content: dict = json.loads((project / path).read_text())
+    content: dict = json.loads((project / path).read_text("utf-8"))
     return content
 
 
@@ -53,7 +53,7 @@ def test_the_benchmark_has_all_variants(project: Path) -> None:
 
 
 def test_the_card_has_the_layers_of_the_network(project: Path) -> None:
-    text = (project / paths.MODEL_CARD).read_text()
+    text = (project / paths.MODEL_CARD).read_text("utf-8")
     assert "with 98,698 parameters" in text
     assert (
         "| `conv2` | `Conv2d(16, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))` | 32 x 14 x 14 | 4,640 |"
@@ -62,7 +62,7 @@ def test_the_card_has_the_layers_of_the_network(project: Path) -> None:
 
 
 def test_another_network_is_another_training_and_the_checkpoint_of_the_first_is_refused(project: Path) -> None:
-    before = (project / paths.PARAMETERS).read_text()
+    before = (project / paths.PARAMETERS).read_text("utf-8")
     set_parameters(project, {"model.name": "mlp"})
     try:
         listed = run(project, "dvc", "status").stdout
@@ -74,11 +74,11 @@ def test_another_network_is_another_training_and_the_checkpoint_of_the_first_is_
             "run: dvc repro --force train\n"
         )
     finally:
-        (project / paths.PARAMETERS).write_text(before)
+        (project / paths.PARAMETERS).write_text(before, "utf-8")
 
 
 def test_an_unknown_network_is_refused_before_anything_is_removed(project: Path) -> None:
-    before = (project / paths.PARAMETERS).read_text()
+    before = (project / paths.PARAMETERS).read_text("utf-8")
     set_parameters(project, {"model.name": "cnm"})
     try:
         done = run(project, "dvc", "repro")
@@ -86,4 +86,4 @@ def test_an_unknown_network_is_refused_before_anything_is_removed(project: Path)
         assert "preflight: params.yaml: model.name: expected one of mlp, cnn, got 'cnm'\n" in done.stderr
         assert (project / paths.MODEL).exists()
     finally:
-        (project / paths.PARAMETERS).write_text(before)
+        (project / paths.PARAMETERS).write_text(before, "utf-8")

@@ -12,10 +12,10 @@ from armdigits.cli import VERBS
 from tests.helpers import PARAMETERS, ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-README = (ROOT / "README.md").read_text()
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-KEYS = yaml.safe_load(PARAMETERS.read_text())
-MAKE_VERBS = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+README = (ROOT / "README.md").read_text("utf-8")
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+KEYS = yaml.safe_load(PARAMETERS.read_text("utf-8"))
+MAKE_VERBS = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 SUFFIXES = {".py", ".md", ".json", ".csv", ".yaml", ".yml", ".toml", ".txt", ".lock", ".png", ".pte", ".safetensors"}
 # What commands write that are no stages.
 WRITTEN = {
@@ -131,22 +131,22 @@ def test_the_tree_of_the_readme_names_every_folder_of_the_package_and_nothing_th
 
 @each_page
 def test_every_relative_link_leads_to_a_file_and_a_heading(page):
-    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text())):
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text("utf-8"))):
         if not link.startswith(("http://", "https://")):
             name, _, anchor = link.partition("#")
             target = page.parent / name if name else page
             assert target.exists(), link
-            assert not anchor or anchor in anchors(target.read_text()), link
+            assert not anchor or anchor in anchors(target.read_text("utf-8")), link
 
 
 @each_page
 def test_every_path_in_backticks_exists_or_is_written_by_a_command(page):
-    assert not [code for code in spans(page.read_text()) if is_path(code) and not exists(code)]
+    assert not [code for code in spans(page.read_text("utf-8")) if is_path(code) and not exists(code)]
 
 
 @each_page
 def test_every_verb_of_make_exists(page):
-    for command in commands(page.read_text()):
+    for command in commands(page.read_text("utf-8")):
         for words in re.findall(r"(?:^|[ .&(])make((?: [\w=.<>-]+)+)", command):
             verbs = [word for word in words.split() if re.fullmatch("[a-z][a-z-]*", word)]
             assert verbs and set(verbs) <= MAKE_VERBS, command
@@ -154,20 +154,20 @@ def test_every_verb_of_make_exists(page):
 
 @each_page
 def test_every_verb_of_armdigits_exists(page):
-    for command in commands(page.read_text()):
+    for command in commands(page.read_text("utf-8")):
         assert set(re.findall(r"(?:^|[ /])armdigits (\w+)", command)) <= set(VERBS), command
 
 
 @each_page
 def test_every_module_that_is_run_exists(page):
-    for command in commands(page.read_text()):
+    for command in commands(page.read_text("utf-8")):
         for module in re.findall(r" -m ([a-z][\w.]*)", command):
             assert find_spec(module), command
 
 
 @each_page
 def test_every_parameter_exists(page):
-    text = page.read_text()
+    text = page.read_text("utf-8")
     keys = [key for code in spans(text) for key in re.findall(r"^(\w+\.\w+)(?:$|:|=)", code) if not is_path(key)]
     keys += [key for command in commands(text) for key in re.findall(r"(?:-S|experiment) (\w+\.\w+)=", command)]
     for section, name in (key.split(".") for key in keys if key.split(".")[0] in KEYS):
@@ -176,5 +176,5 @@ def test_every_parameter_exists(page):
 
 @each_page
 def test_every_measured_figure_has_an_end(page):
-    marks = re.findall("^<!-- (figures: .+|end of figures) -->$", page.read_text(), re.MULTILINE)
+    marks = re.findall("^<!-- (figures: .+|end of figures) -->$", page.read_text("utf-8"), re.MULTILINE)
     assert [mark.partition(":")[0] for mark in marks] == ["figures", "end of figures"] * (len(marks) // 2)

@@ -25,11 +25,11 @@ def repro(project: Path, *targets: str) -> list[str]:
 
 
 def test_the_first_run_runs_everything(pipeline):
-    assert sorted(computed(pipeline.with_name("repro.txt").read_text())) == sorted(EVERYTHING)
+    assert sorted(computed(pipeline.with_name("repro.txt").read_text("utf-8"))) == sorted(EVERYTHING)
 
 
 def test_what_the_stages_print_fits_80_columns(pipeline):
-    lines = pipeline.with_name("repro.txt").read_text().splitlines()
+    lines = pipeline.with_name("repro.txt").read_text("utf-8").splitlines()
     assert lines
     assert not [line for line in lines if len(line) > 80]
 
@@ -69,19 +69,19 @@ def test_of_the_parameters_of_train_only_the_device_concerns_teach(ran, key, cha
 
 @pytest.mark.slow
 def test_a_change_of_the_data_runs_every_stage_up_to_evaluate_and_reverting_it_runs_none(ran):
-    before = (ran / "params.yaml").read_text()
+    before = (ran / "params.yaml").read_text("utf-8")
     set_parameters(ran, {"dataset.validation": "100"})
     assert repro(ran, "evaluate") == ["download", "teach", "train", "evaluate"]
-    (ran / "params.yaml").write_text(before)
+    (ran / "params.yaml").write_text(before, "utf-8")
     assert repro(ran) == []
 
 
 def test_an_invalid_parameter_removes_no_result(ran):
-    before = (ran / "params.yaml").read_text()
+    before = (ran / "params.yaml").read_text("utf-8")
     kept = {path: path.read_bytes() for path in ran.glob("m*/*") if path.is_file()}
     set_parameters(ran, {"train.epochs": "0", "dataset.validation": "100"})
     done = run(ran, "dvc", "repro")
-    (ran / "params.yaml").write_text(before)
+    (ran / "params.yaml").write_text(before, "utf-8")
     assert done.returncode != 0
     assert "params.yaml: train.epochs: input should be greater than or equal to 1, got 0" in done.stderr
     assert all(path.exists() and path.read_bytes() == content for path, content in kept.items())
@@ -102,7 +102,7 @@ def test_a_stage_alone_gives_the_same_bytes_as_under_dvc(ran, name):
 @pytest.mark.slow
 def test_every_plot_is_drawn(ran):
     done = run(ran, "dvc", "plots", "show", "--out", "plots")
-    page = (ran / "plots/index.html").read_text()
+    page = (ran / "plots/index.html").read_text("utf-8")
     assert done.returncode == 0, done.stderr
     for title in ("Training and validation loss", "Validation accuracy", "Confusion matrix of the test images"):
         assert title in page

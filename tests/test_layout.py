@@ -9,13 +9,14 @@ import pytest
 from tests.helpers import ROOT
 
 FOLDERS = sorted(path.parent.name for path in (ROOT / "armdigits").glob("*/__init__.py"))
+MODULES_THAT_OPEN = {"Image", "gzip", "os"}  # bytes or pictures, by default
 OUTSIDE = ("stages", "benchmarks", "tests")
 
 
 def imports(path: Path) -> set[str]:
     """The dotted names that a file imports."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
@@ -54,6 +55,27 @@ def test_neither_the_package_nor_the_stages_import_the_commands():
     assert not any("armdigits.cli" in name for path in (ROOT / "stages").glob("*.py") for name in imports(path))
 
 
+@pytest.mark.parametrize("folder", ["armdigits", *OUTSIDE, ".ci"])
+def test_text_is_read_and_written_in_an_encoding_that_is_named(folder):
+    """The locale's encoding is another one on another machine."""
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                assert names_its_encoding(node), f"{path}:{node.lineno}"
+
+
+def names_its_encoding(call: ast.Call) -> bool:
+    """Whether a call opens no text, or says in which encoding."""
+    keywords = {keyword.arg for keyword in call.keywords}
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    mode = "".join(str(argument.value) for argument in call.args if isinstance(argument, ast.Constant))
+    if name in ("read_text", "write_text"):
+        return "encoding" in keywords or mode.endswith("utf-8")
+    if name == "open" and getattr(getattr(call.func, "value", None), "id", "") not in MODULES_THAT_OPEN:
+        return "b" in mode or "encoding" in keywords
+    return "text" not in keywords
+
+
 def test_private_names_of_torch_and_executorch_are_used_in_one_file_each():
     users = defaultdict(set)
     for path in [*(ROOT / "armdigits").rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
@@ -69,7 +91,7 @@ def test_private_names_of_torch_and_executorch_are_used_in_one_file_each():
 
 def code(path: Path) -> str:
     """The code of a file without comments and docstrings."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             node.value.value = ""

@@ -13,7 +13,7 @@ from armdigits.core.parameters import Parameters
 from tests.helpers import ROOT
 from tests.test_layout import imports
 
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))
 STAGES = PIPELINE["stages"]
 WITH_DEPS = [name for name in STAGES if "deps" in STAGES[name]]
 
@@ -47,7 +47,9 @@ def attributes(tree: ast.AST) -> set[str]:
 
 def parameters_read(script: Path) -> set[str]:
     """The parameters that a script uses: `parameters.train.threads`, or a whole section that it passes on."""
-    used = {name for name in attributes(ast.parse((ROOT / script).read_text())) if name.startswith("parameters.")}
+    used = {
+        name for name in attributes(ast.parse((ROOT / script).read_text("utf-8"))) if name.startswith("parameters.")
+    }
     longest = {name for name in used if not any(other.startswith(f"{name}.") for other in used)}
     return {name.removeprefix("parameters.") for name in longest}
 
@@ -68,7 +70,7 @@ HEAVY = {
 @pytest.mark.parametrize("module", HEAVY)
 def test_only_stages_that_use_it_import_what_takes_long(pipeline, module):
     """At any time while they run, not only when they start."""
-    imported = {path.name: path.read_text().split() for path in pipeline.with_name("imports").iterdir()}
+    imported = {path.name: path.read_text("utf-8").split() for path in pipeline.with_name("imports").iterdir()}
     assert set(imported) == set(STAGES)
     assert {name for name, modules in imported.items() if module in modules} == HEAVY[module]
 
@@ -118,13 +120,13 @@ def test_every_section_is_a_parameter_of_its_stage():
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_is_a_script_that_is_run_as_a_module(name):
     assert STAGES[name]["cmd"].endswith(f"-m stages.{name}")
-    assert f'stage.run("{name}", main)' in (ROOT / f"stages/{name}.py").read_text()
+    assert f'stage.run("{name}", main)' in (ROOT / f"stages/{name}.py").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_paths_in_a_stages_code_are_its_deps_or_outs(name):
     stage = STAGES[name]
-    code = ast.parse((ROOT / f"stages/{name}.py").read_text())
+    code = ast.parse((ROOT / f"stages/{name}.py").read_text("utf-8"))
     names = {match[1] for text in attributes(code) if (match := re.match(r"paths\.([A-Z0-9_]+)", text))}
     used = {str(getattr(paths, name)) for name in names}
     local = {path for path in used if path.startswith(".state/")}

@@ -61,7 +61,7 @@ def test_parameters_of_any_bytes_are_refused_in_lines_that_name_the_file(project
 def test_any_value_of_a_parameter_is_kept_unchanged_or_refused(project: Path, key: tuple[str, str], value: Any) -> None:
     section, name = key
     content = {**COMMITTED, section: {**COMMITTED[section], name: value}}
-    paths.PARAMETERS.write_text(json.dumps(content))  # JSON is YAML
+    paths.PARAMETERS.write_text(json.dumps(content), "utf-8")  # JSON is YAML
     try:
         parameters = load_parameters(paths.PARAMETERS)
     except BadInput as refused:

@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> Path:
 def fake(project: Path, failing: str = "nothing") -> Path:
     """A Python whose command fails when it matches the pattern `failing` of the shell."""
     python = project.parent / "python"
-    python.write_text(PYTHON.format(calls=shlex.quote(str(project.parent / "calls")), failing=failing))
+    python.write_text(PYTHON.format(calls=shlex.quote(str(project.parent / "calls")), failing=failing), "utf-8")
     python.chmod(0o755)
     return python
 
@@ -50,11 +50,11 @@ def setup(project: Path, *arguments: str, **environment: str) -> subprocess.Comp
     """Run the set-up from another folder."""
     command = ["sh", str(project / ".ci" / "setup"), *arguments]
     variables = {**os.environ, **environment}
-    return subprocess.run(command, cwd="/", env=variables, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd="/", env=variables, capture_output=True, encoding="utf-8", check=False)
 
 
 def calls(project: Path) -> list[str]:
-    return (project.parent / "calls").read_text().splitlines()
+    return (project.parent / "calls").read_text("utf-8").splitlines()
 
 
 def test_it_ends_with_one_line_ready_where_and_how_long(project):
@@ -95,7 +95,7 @@ def test_an_index_that_cannot_be_reached_is_left_out_with_one_line(project):
 def test_the_index_is_asked_alone_whatever_the_users_configuration_names(project):
     """pip ignores an empty variable, and then takes the value of its configuration files."""
     setup(project, str(fake(project)), PIP_EXTRA_INDEX_URL="https://other.invalid", PIP_FIND_LINKS="/elsewhere")
-    lines = (project.parent / "calls-indexes").read_text().splitlines()
+    lines = (project.parent / "calls-indexes").read_text("utf-8").splitlines()
     (line,) = [line for line in lines if " pip index " in line]
     assert line.startswith("https://download.pytorch.org/whl/cpu .venv/none -I -m pip index versions torch ")
 
@@ -202,9 +202,12 @@ def test_make_asks_for_a_new_environment_only_when_the_old_one_does_not_work(pro
         (project / name).touch()
     setup(project, str(fake(project)))
     make = ["make", "--dry-run", "setup"]
-    assert "Nothing to be done" in subprocess.run(make, cwd=project, capture_output=True, text=True, check=True).stdout
+    assert (
+        "Nothing to be done"
+        in subprocess.run(make, cwd=project, capture_output=True, encoding="utf-8", check=True).stdout
+    )
     moved = project.rename(project.with_name("moved"))
-    assert ".ci/setup" in subprocess.run(make, cwd=moved, capture_output=True, text=True, check=True).stdout
+    assert ".ci/setup" in subprocess.run(make, cwd=moved, capture_output=True, encoding="utf-8", check=True).stdout
 
 
 class Pip:
@@ -245,7 +248,7 @@ def test_a_pin_without_a_wheel_fails_the_check_unless_it_is_known_to_do_without(
 def test_in_a_read_only_checkout_pytest_ends_without_a_traceback(tmp_path):
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / ".pytest_cache").touch()  # no folder can be made here, whoever tries
-    (tmp_path / "test_one.py").write_text("def test_one():\n    pass\n")
+    (tmp_path / "test_one.py").write_text("def test_one():\n    pass\n", "utf-8")
     done = run(tmp_path, sys.executable, "-m", "pytest", "-n", "0", "test_one.py")
     assert done.returncode == 0
     assert "1 passed" in done.stdout
@@ -253,12 +256,14 @@ def test_in_a_read_only_checkout_pytest_ends_without_a_traceback(tmp_path):
 
 
 def test_make_hides_settings_of_python_and_git_that_are_meant_for_other_projects(project):
-    makefile = (ROOT / "Makefile").read_text() + "\nshow:\n\t@env\n"
-    (project / "Makefile").write_text(makefile)
+    makefile = (ROOT / "Makefile").read_text("utf-8") + "\nshow:\n\t@env\n"
+    (project / "Makefile").write_text(makefile, "utf-8")
     environment = {**os.environ, "PYTHONPATH": "/elsewhere", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/elsewhere"}
     environment |= {"GIT_DIR": ".git", "GIT_INDEX_FILE": "/elsewhere"}
     environment.pop("HOME", None)
-    shown = subprocess.run(["make", "show"], cwd=project, env=environment, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["make", "show"], cwd=project, env=environment, capture_output=True, encoding="utf-8", check=True
+    )
     hidden = ("PYTHONPATH", "PYTHONSAFE", "PYTHONHOME", "GIT_DIR", "GIT_INDEX")
     assert not [line for line in shown.stdout.splitlines() if line.startswith(hidden)]
     assert f"HOME={project}/.state/home" in shown.stdout.splitlines()

@@ -10,9 +10,9 @@ from armdigits.cli import VERBS
 from tests.helpers import ROOT
 
 WORKFLOWS = ROOT / ".github" / "workflows"
-JOBS, SWEEP = (yaml.safe_load((WORKFLOWS / name).read_text())["jobs"] for name in ("pipeline.yml", "sweep.yml"))
+JOBS, SWEEP = (yaml.safe_load((WORKFLOWS / name).read_text("utf-8"))["jobs"] for name in ("pipeline.yml", "sweep.yml"))
 STEPS = [step for jobs in (JOBS, SWEEP) for job in jobs.values() for step in job["steps"]]
-MAKEFILE = (ROOT / "Makefile").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 
 
 def recipe(verb: str) -> list[str]:
@@ -65,7 +65,7 @@ def test_recipes_name_their_programs_by_path():
 
 
 def test_the_hooks_before_a_commit_are_the_checks_of_make_lint():
-    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
     assert [hook["entry"] for hook in repository["hooks"]] == recipe("lint")
 
 
@@ -91,12 +91,12 @@ def test_a_sweep_passes_its_values_through_the_environment():
 
 
 def test_every_dependency_is_pinned():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     needed = [
         *project["dependencies"],
         *(line for extra in project["optional-dependencies"].values() for line in extra),
     ]
     names = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in needed}
-    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in pins if not line.startswith("#")}
     assert names <= pinned

@@ -10,7 +10,7 @@ import pytest
 from armdigits.core import paths
 from tests.helpers import ROOT, copy_project, run
 
-PAGE = (ROOT / "docs" / "your-own.md").read_text()
+PAGE = (ROOT / "docs" / "your-own.md").read_text("utf-8")
 SECTIONS = ("A network", "A loss", "A recipe", "A backend", "A name for the package")
 
 
@@ -25,9 +25,9 @@ def change(project: Path, block: str) -> None:
     head, *lines = block.splitlines()
     path = project / head.removeprefix("--- ")
     old, new = ("\n".join(line[1:] for line in lines if line[:1] in f" {mark}") for mark in "-+")
-    text = path.read_text()
+    text = path.read_text("utf-8")
     assert text.count(old) == 1, f"{path}: {text.count(old)} times:\n{old}"
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new), "utf-8")
 
 
 def edit(project: Path, language: str, block: str) -> None:
@@ -35,7 +35,7 @@ def edit(project: Path, language: str, block: str) -> None:
     if language == "diff":
         change(project, block)
     elif language == "python":
-        (project / block.splitlines()[0].removeprefix("# ")).write_text(block)
+        (project / block.splitlines()[0].removeprefix("# ")).write_text(block, "utf-8")
 
 
 def follow(project: Path, title: str) -> list[str]:
@@ -57,7 +57,7 @@ def commit(project: Path) -> None:
 
 
 def read(project: Path, path: Path) -> dict:
-    content: dict = json.loads((project / path).read_text())
+    content: dict = json.loads((project / path).read_text("utf-8"))
     return content
 
 
@@ -68,7 +68,7 @@ def test_the_page_has_the_section_and_its_changes_are_valid_code(tmp_path: Path,
     for language, block in blocks(title):
         edit(tmp_path / "project", language, block)
     for path in (tmp_path / "project").rglob("*.py"):
-        compile(path.read_text(), path, "exec")
+        compile(path.read_text("utf-8"), path, "exec")
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_a_network(ran: Path) -> None:
     assert read(ran, paths.TRAIN_METRICS)["parameters"] == 8 * 25 + 8 + 392 * 10 + 10
     assert list(read(ran, paths.QUANTIZE_DETAILS)["layers"]) == ["0", "5"]
     assert read(ran, paths.EXPORT_METRICS)["equal_logits"] == read(ran, paths.EXPORT_DETAILS)["compared"]
-    assert "| `0` | `Conv2d(1, 8, kernel_size=(5, 5)" in (ran / paths.MODEL_CARD).read_text()
+    assert "| `0` | `Conv2d(1, 8, kernel_size=(5, 5)" in (ran / paths.MODEL_CARD).read_text("utf-8")
     assert "c" in read(ran, paths.BENCHMARK_METRICS)["batch_1"]
 
 
@@ -93,7 +93,7 @@ def test_a_loss(ran: Path) -> None:
 def test_a_recipe(ran: Path) -> None:
     *_, printed = follow(ran, "A recipe")
     assert "training with the plain step" in printed
-    assert "schedule: linear" in (ran / paths.PARAMETERS).read_text()
+    assert "schedule: linear" in (ran / paths.PARAMETERS).read_text("utf-8")
 
 
 @pytest.mark.slow

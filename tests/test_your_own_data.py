@@ -67,7 +67,7 @@ def done(project: Path, *arguments: str, **variables: str) -> str:
 
 
 def record(project: Path) -> dict[str, list[str]]:
-    content: dict[str, list[str]] = json.loads((project / "data" / "provenance.json").read_text())
+    content: dict[str, list[str]] = json.loads((project / "data" / "provenance.json").read_text("utf-8"))
     return content
 
 
@@ -114,12 +114,12 @@ def test_the_pipeline_runs_to_its_end_on_a_folder_of_pictures_and_again_when_one
     set_parameters(project, {"benchmark.max_ratio": "100.0"})
     printed = repro(project)
     assert "1 left out:\ncross/damaged.png: not a picture, or a format that is not supported; " in printed
-    classes = json.loads((project / "metrics" / "evaluate-details.json").read_text())["classes"]
+    classes = json.loads((project / "metrics" / "evaluate-details.json").read_text("utf-8"))["classes"]
     assert list(classes) == list(SHAPES)
-    assert set((project / "metrics" / "predictions.csv").read_text().split()[1:]) <= {
+    assert set((project / "metrics" / "predictions.csv").read_text("utf-8").split()[1:]) <= {
         f"{actual},{predicted}" for actual in SHAPES for predicted in SHAPES
     }
-    assert "folder pictures" in (project / "models" / "README.md").read_text()
+    assert "folder pictures" in (project / "models" / "README.md").read_text("utf-8")
     picture = "pictures/square/0.png"
     for program in ("int8", "c"):
         answer = done(project, sys.executable, "-m", "armdigits", "predict", "--program", program, picture)
@@ -127,7 +127,7 @@ def test_the_pipeline_runs_to_its_end_on_a_folder_of_pictures_and_again_when_one
             rf"{picture}: (circle|cross|square)(?:\?  unsure)?  \(\1 [\d.]+ %, \w+ [\d.]+ %, \w+ [\d.]+ %\)\n", answer
         )
     done(project, sys.executable, "-m", "armdigits", "report")
-    page = (project / "report" / "index.html").read_text()
+    page = (project / "report" / "index.html").read_text("utf-8")
     assert all(f">{name}</text>" in page for name in SHAPES)
 
     assert "Running stage 'download'" not in repro(project, "download")
@@ -139,11 +139,11 @@ def test_the_pipeline_runs_to_its_end_on_a_folder_of_pictures_and_again_when_one
 def test_the_pipeline_runs_to_its_end_on_idx_files_and_refuses_changed_ones(project: Path) -> None:
     start(project)
     put_files(project, "idx", 100)
-    (project / "fashion" / "classes.txt").write_text("".join(f"class {number}\n" for number in range(10)))
+    (project / "fashion" / "classes.txt").write_text("".join(f"class {number}\n" for number in range(10)), "utf-8")
     done(project, *command("idx"))
     set_parameters(project, {"benchmark.max_ratio": "100.0"})
     repro(project)
-    assert "class 7" in (project / "metrics" / "predictions.csv").read_text()
+    assert "class 7" in (project / "metrics" / "predictions.csv").read_text("utf-8")
     put_files(project, "idx", 90)
     again = run(project, "dvc", "repro")
     assert again.returncode != 0

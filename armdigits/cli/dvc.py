@@ -31,7 +31,8 @@ def ask(*arguments: str) -> str:
     Raises:
         Failure: the command failed; the message has DVC's reason.
     """
-    done = subprocess.run(_command(arguments), env=_environment(), capture_output=True, text=True, check=False)
+    env = {**_environment(), "PYTHONIOENCODING": "utf-8"}  # whatever the locale's encoding is
+    done = subprocess.run(_command(arguments), env=env, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise Failure(f"{_name(arguments)}: {_reason(done.stderr)}")
     return done.stdout

@@ -1,9 +1,9 @@
 """Read the digits in pictures: the class, and the three most likely classes with their probabilities.
 
-Pictures can have any size and any format that Pillow reads, or HEIC, with one digit each, dark on light or light on
-dark. An answer that may well be wrong is marked: `7?  unsure`. If a picture cannot be read, or shows several digits, a
-line gives the reason, the others are still read, and the exit code is 2. Run it from the project folder, after `make
-repro` or `dvc pull`. docs/pictures.md says what is done to a picture.
+Pictures can have any size. They are AVIF, BMP, GIF, HEIC, JPEG, PNG, PPM, TIFF or WebP files with one digit each, dark
+on light or light on dark. An answer that may well be wrong is marked: `7?  unsure`. If a picture cannot be read, or
+shows several digits, a line gives the reason, the others are still read, and the exit code is 2. Run it from the
+project folder, after `make repro` or `dvc pull`. docs/pictures.md says what is done to a picture.
 
 examples:
   armdigits predict photo.jpg scan.png           photo.jpg: 7  (7 99.2 %, 2 0.5 %, 3 0.1 %)
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from armdigits.core import files, paths
-from armdigits.core.errors import BadInput
+from armdigits.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,8 +178,9 @@ def file_content(name: str) -> bytes:
 
 def line(answer: dict[str, Any], classes: list[str]) -> str:
     """An answer as text: the class, and the three most likely ones."""
+    name = printable(answer["file"])
     if "error" in answer:
-        return f"{answer['file']}: {answer['error']}"
+        return f"{name}: {answer['error']}"
     likely = sorted(zip(classes, answer["probabilities"], strict=True), key=lambda pair: -pair[1])[:3]
-    shares = ", ".join(f"{name} {share * 100:.1f} %" for name, share in likely)
-    return f"{answer['file']}: {answer['class']}{'?  unsure' if answer['unsure'] else ''}  ({shares})"
+    shares = ", ".join(f"{each} {share * 100:.1f} %" for each, share in likely)
+    return f"{name}: {answer['class']}{'?  unsure' if answer['unsure'] else ''}  ({shares})"

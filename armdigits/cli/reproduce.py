@@ -30,7 +30,7 @@ def run(_options: argparse.Namespace) -> int:
     paths.NO_MIRROR.unlink(missing_ok=True)
     code = dvc.run("repro", "download")
     if code and paths.NO_MIRROR.exists():
-        changes = "\n".join(f"    {change}" for change in select("digits"))
+        changes = "\n".join(f"    {change}" for change in select("digits")[0])
         print(
             f"\n{RULE}\nNo mirror of MNIST can be reached (see the reasons above).\n"
             "The pipeline runs on scikit-learn's embedded digits instead. Changed in params.yaml:\n"

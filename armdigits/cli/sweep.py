@@ -2,7 +2,8 @@
 
 Without a FILE: the experiments of this commit that DVC has on this machine. With files: those of other machines, as
 `armdigits experiments` wrote them there. Experiments that differ in their seeds alone are one setting; the columns
-before n are the parameters in which the settings differ. Experiments without a result are counted below the table.
+before n are the parameters in which the settings differ. "-" stands for a stage that no experiment of the row ran.
+Experiments without a result are counted below the table.
 With files this command needs only Python, without files DVC as well.
 
 example:
@@ -16,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from armdigits.cli import dvc
+from armdigits.cli.experiments import Parameters, flat, shown
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.report.tables import markdown
@@ -26,7 +27,6 @@ ACCURACIES = {
     "accuracy %": (str(paths.EVALUATE_METRICS), "accuracy"),
     "int8 accuracy %": (str(paths.QUANTIZE_METRICS), "int8", "accuracy"),
 }
-Parameters = dict[str, Any]  # values by key, as train.seed
 Metrics = dict[str, Any]  # the content of the metrics files, by path
 Run = tuple[Parameters, Metrics]  # of one experiment
 
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the table, and how many experiments have no result."""
-    texts = {path: load(path) for path in options.files} or {"dvc exp show": dvc.ask("exp", "show", "--json")}
+    texts = {path: load(path) for path in options.files} or {"dvc exp show": shown()}
     runs: list[Run] = []
     without: Counter[str] = Counter()
     for source, text in texts.items():
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
 def load(path: str) -> str:
     """The text of a file."""
     try:
-        return Path(path).read_text()
+        return Path(path).read_text("utf-8")
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
@@ -89,11 +89,6 @@ def read(text: str, source: str) -> tuple[list[Run], Counter[str]]:
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise BadInput(f"{source}: not the output of dvc exp show --json ({error!r})") from None
     return runs, without
-
-
-def flat(sections: dict[str, dict[str, Any]]) -> Parameters:
-    """{"train": {"seed": 1}} as {"train.seed": 1}."""
-    return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
 
 
 def table(runs: list[Run]) -> str:

@@ -5,15 +5,24 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+
+def printable(text: str) -> str:
+    """The text in one line, safe for a terminal: every character that cannot be printed is escaped, as in `\\x1b`.
+
+    Names of files and messages of libraries may hold escape sequences, line breaks and bytes that are not UTF-8.
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 class Failure(Exception):
-    """Ends the program with one line for each message, and without a traceback."""
+    """Ends the program with one line for each message, and without a traceback. See `printable`."""
 
     exit_code = 1
 
     def __init__(self, *messages: str) -> None:
-        super().__init__("\n".join(messages))
+        super().__init__("\n".join(map(printable, messages)))
 
 
 class GateFailed(Failure):
@@ -45,7 +54,7 @@ def exit_on_failure(name: str) -> Iterator[None]:
         code = 141  # 128 + SIGPIPE, as shells report it
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{name}: {where}{error.strerror or error}", file=sys.stderr)
+        print(printable(f"{name}: {where}{error.strerror or error}"), file=sys.stderr)
         code = 1
     else:
         return
@@ -54,3 +63,20 @@ def exit_on_failure(name: str) -> Iterator[None]:
     except OSError:  # discard unwritable output, or Python reports an error when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+@contextmanager
+def stderr_muted() -> Iterator[None]:
+    """Mute file descriptor 2, for libraries in C and C++ that log there and have no option to turn that off."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # closed by whoever started this process
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as sink:
+            os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

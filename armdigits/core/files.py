@@ -13,6 +13,9 @@ from typing import Any
 
 from armdigits.core.errors import BadInput, Failure
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how the file begins that stands for one in Git LFS
+LFS_REMEDY = "a Git LFS pointer, not the file itself; run: git lfs pull"
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically and durably, as `write_all`."""
@@ -60,7 +63,7 @@ def _flush(folder: Path) -> None:
     """Make the renames in a folder durable where its file system can; VirtualBox's shared folders and old CIFS cannot.
 
     Raises:
-        Failure: it could, but failed.
+        Failure: the file system could, but failed.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)

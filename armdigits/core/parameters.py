@@ -1,6 +1,7 @@
 """`params.yaml`, validated before any work is done: all errors at once, one line each."""
 
 import difflib
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -242,6 +243,9 @@ def check_sizes(parameters: Parameters, classes: int, train_images: int, added: 
             )
             if value > left
         ]
+    if lines and parameters.dataset.path:
+        command = shlex.join(["armdigits", "dataset", parameters.dataset.name, parameters.dataset.path])
+        lines.append(f"to fit these values to the images, run: {command}")
     if lines:
         raise BadInput(*(f"{paths.PARAMETERS}: {line}" for line in lines))
 

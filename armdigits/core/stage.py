@@ -83,7 +83,7 @@ def only_one(name: str) -> Iterator[None]:
         BadInput: another process in this project folder holds it, or the file system has no locks.
     """
     paths.LOCKS.mkdir(parents=True, exist_ok=True)
-    with (paths.LOCKS / name).open("a+") as file:
+    with (paths.LOCKS / name).open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AGAIN = "run: dvc repro --force export"
-SHARED = ("-shared", "-fPIC", "-g0")
+SHARED = (*toolchain.HERE, "-shared", "-fPIC", "-g0")
 NATIVE = "-march=native"
 BATCHES = """#include "digits.h"
 int digits_classes(void) { return DIGITS_CLASSES; }

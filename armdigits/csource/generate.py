@@ -119,7 +119,7 @@ def sources(program: Contents, about: About) -> dict[str, str]:
     folder = resources.files("armdigits.csource") / "templates"
     return {
         **{name: environment.get_template(f"{name}.in").render(values) for name in TEMPLATES},
-        **{name: (folder / name).read_text() for name in COPIED},
+        **{name: (folder / name).read_text("utf-8") for name in COPIED},
     }
 
 

@@ -6,6 +6,7 @@ compiles with the same one (https://ziglang.org, `zig cc`).
 
 import importlib.metadata
 import importlib.util
+import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,10 @@ ENTRY = "digits_logits"
 OPTIMISE = ("-std=c99", "-O3")  # a target's flags can replace it: loops that are unrolled take much of a small flash
 BARE = ("-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fomit-frame-pointer", "-g0")
 LONGEST = 300  # seconds for one call of the compiler; the first one for a target compiles its support library
+# This machine by its name: without one, zig takes the system's headers, which may not fit. 2.28 is the oldest C library
+# that the pinned packages run with.
+_ARCHITECTURE = {"arm64": "aarch64"}.get(platform.machine(), platform.machine())
+HERE = ("-target", f"{_ARCHITECTURE}-{'macos' if sys.platform == 'darwin' else 'linux-gnu.2.28'}")
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def compile_target(source: Mapping[str, str], target: Target) -> bytes:
 def write(source: Mapping[str, str], folder: Path) -> None:
     """Write texts into a folder by their names."""
     for name, text in source.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, "utf-8")
 
 
 def installed() -> bool:
@@ -114,7 +119,9 @@ def compile_files(files: Sequence[Path], output: Path, flags: Sequence[str]) -> 
         raise Failure("ziglang: no compiler, as the package is not installed; run: pip install ziglang")
     command = [sys.executable, "-m", "ziglang", "cc", *flags, *map(str, files), "-o", str(output)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=LONGEST, check=False
+        )
     except subprocess.TimeoutExpired:
         raise Failure(f"ziglang: no result after {LONGEST} seconds") from None
     if done.returncode:

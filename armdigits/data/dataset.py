@@ -19,7 +19,6 @@ from armdigits.core.errors import BadInput
 from armdigits.core.shape import Shape, check_shape
 
 
-
 @dataclass(frozen=True)
 class Split:
     """Images and their labels.

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from armdigits.core import files
-from armdigits.core.errors import BadInput
+from armdigits.core.errors import BadInput, printable
 from armdigits.core.parameters import Dataset
-from armdigits.data.survey import Survey, check_classes, checksums, digest, folder_of
+from armdigits.data.survey import Survey, check_classes, check_regular, checksums, digest, folder_of, name_of
 
 if TYPE_CHECKING:
     from armdigits.data.dataset import Split
@@ -128,6 +128,11 @@ def shortened(lines: Sequence[str]) -> list[str]:
     return [*lines[:SHOWN], *([f"... and {more:,} more"] if more > 0 else [])]
 
 
+def left_out_lines(lines: Sequence[str]) -> list[str]:
+    """What is printed of pictures that are left out: their number, and the first of them."""
+    return [f"{len(lines):,} left out:", *shortened(lines)] if lines else []
+
+
 def _test_images(count: int) -> int:
     return -(-count // TEST_SHARE)
 
@@ -147,16 +152,29 @@ def _list(folder: Path) -> Listing:
     try:
         for entry in _visible(folder):
             if not entry.is_dir():
-                others.append(f"{entry.name}: not in the folder of a class")
+                others.append(f"{printable(entry.name)}: not in the folder of a class")
                 continue
-            entries = _visible(entry)
-            pictures[entry.name] = [path for path in entries if not path.is_dir()]
-            others += [
-                f"{entry.name}/{path.name}: a folder within that of a class" for path in entries if path.is_dir()
-            ]
+            name = name_of(entry)
+            pictures[name] = []
+            for path in _visible(entry):
+                if reason := _not_a_file(path):
+                    others.append(f"{printable(f'{entry.name}/{path.name}')}: {reason}")
+                else:
+                    pictures[name].append(path)
     except OSError as error:
         raise BadInput(f"{error.filename}: cannot be read ({error.strerror})") from None
     return Listing(pictures, others)
+
+
+def _not_a_file(path: Path) -> str:
+    """Why an entry in the folder of a class cannot be a picture; empty where it can."""
+    try:
+        if path.is_dir():
+            return "a folder within that of a class"
+        check_regular(path, MAX_BYTES)
+    except OSError as error:
+        return error.strerror or "cannot be read"
+    return ""
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -173,7 +191,7 @@ def _read(folder: Path, listing: Listing, classes: Sequence[str]) -> Pictures:
     pictures = Pictures([], [], list(listing.others))
     first: dict[str, str] = {}
     for path in tqdm(listing.files(), desc="pictures", unit="picture", disable=None, leave=False):
-        name = str(path.relative_to(folder))
+        name = printable(str(path.relative_to(folder)))
         try:
             content = _content(path)
             same = first.setdefault(files.sha256(content), name)
@@ -184,16 +202,13 @@ def _read(folder: Path, listing: Listing, classes: Sequence[str]) -> Pictures:
             pictures.left_out.append(f"{name}: {problem}")
         else:
             pictures.images.append(image)
-            pictures.labels.append(classes.index(path.parent.name))
+            pictures.labels.append(classes.index(name_of(path.parent)))
     return pictures
 
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        check_regular(path, MAX_BYTES)
+        return path.read_bytes()
     except OSError as error:
         raise BadInput(error.strerror or "cannot be read") from None
-    if len(content) > MAX_BYTES:
-        raise BadInput(f"larger than {MAX_BYTES // 1_000_000} MB")
-    return content

@@ -6,18 +6,23 @@ with any prefix. EMNIST's begin with `emnist-`; its images are transposed, and a
 """
 
 import gzip
+import math
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from armdigits.core import files
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
-from armdigits.data.survey import Survey, check_classes, checksums, folder_of
+from armdigits.data.survey import MAX_BYTES, Survey, check_classes, check_regular, checksums, folder_of
 
 if TYPE_CHECKING:
     from armdigits.data.images import Images
@@ -26,26 +31,28 @@ NAME = re.compile(r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<kind>images|lab
 FILES = ("train images", "train labels", "test images", "test labels")
 TRANSPOSED = "emnist-"  # the prefix of the files whose images are transposed
 CLASSES = "classes.txt"  # the names of the classes, one per line, in the order of the labels
+MAX_NAMES = 1_000_000  # bytes of classes.txt
 FIELD = (28, 28)
 
 
 def survey(dataset: Dataset) -> Survey:
-    """The sizes, from the labels and from the headers of the images.
+    """The sizes, from the headers and the labels.
 
     Raises:
-        BadInput: a file is missing, or is not what its name says; images and labels differ in number; there is one
-            class, or more than 100; a test image has a label that no training image has.
+        BadInput: a file is missing, is not what its name says, or has another length than its header says; images and
+            labels differ in number; there is one class, or more than 100; a test image has a label that no training
+            image has.
     """
     folder = folder_of(dataset)
     found = _find(folder)
-    labels = {part: read(found[f"{part} labels"], dimensions=1) for part in ("train", "test")}
-    for part, values in labels.items():
-        path = found[f"{part} images"]
-        count, *field = _shape(path, _content(path, 16), dimensions=3)
+    for part in ("train", "test"):
+        path, labels_path = found[f"{part} images"], found[f"{part} labels"]
+        count, *field = _shape(path, dimensions=3)
         if tuple(field) != FIELD:
             raise BadInput(f"{path}: expected images of 28x28 pixels, found {field[0]}x{field[1]}")
-        if count != len(values):
-            raise BadInput(f"{path}: {count:,} images, but {len(values):,} labels in {found[f'{part} labels'].name}")
+        if (count,) != (of_labels := _shape(labels_path, dimensions=1)):
+            raise BadInput(f"{path}: {count:,} images, but {of_labels[0]:,} labels in {labels_path.name}")
+    labels = {part: read(found[f"{part} labels"], dimensions=1) for part in ("train", "test")}
     classes = _classes(folder, found, labels["train"], labels["test"])
     names = [folder / CLASSES] if (folder / CLASSES).exists() else []
     return Survey(classes, len(labels["train"]), len(labels["test"]), (*found.values(), *names))
@@ -72,7 +79,7 @@ def load(dataset: Dataset) -> "Images":
     values = np.unique(train_labels)
 
     def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
-        upright = images.transpose(0, 2, 1) if found["train images"].name.startswith(TRANSPOSED) else images
+        upright = images.transpose(0, 2, 1) if found["train images"].name.lower().startswith(TRANSPOSED) else images
         positions = np.searchsorted(values, labels).astype(np.uint8)
         return Split(torch.from_numpy(np.array(upright, order="C")), torch.from_numpy(positions))
 
@@ -112,37 +119,68 @@ def read(path: Path, dimensions: int) -> NDArray[np.uint8]:
     Raises:
         BadInput: the file cannot be read, is damaged, has another magic number or another length.
     """
-    content = _content(path)
-    shape = _shape(path, content, dimensions)
-    header = 4 + 4 * dimensions
-    expected, found = int(np.prod(shape, dtype=np.int64)), len(content) - header
-    if found != expected:
-        raise BadInput(f"{path}: expected {expected:,} bytes after the header, found {found:,}; copy it again")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    with _opened(path) as file:
+        shape = _header(path, file, dimensions)
+        expected = math.prod(shape)
+        content = file.read(expected + 1)  # a small .gz file may hold any number of bytes
+    if len(content) != expected:
+        found = f"{len(content):,}" if len(content) < expected else "more"
+        raise BadInput(f"{path}: expected {expected:,} bytes after the header, found {found}; copy it again")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _content(path: Path, size: int = -1) -> bytes:
-    """The first `size` bytes of a file, decompressed where it is compressed; all of them by default."""
+def _shape(path: Path, dimensions: int) -> tuple[int, ...]:
+    with _opened(path) as file:
+        return _header(path, file, dimensions)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
+    """A regular file, decompressed where it is compressed; raises BadInput where it cannot be read."""
     try:
+        check_regular(path)
+        _check_compression(path)
         with (gzip.open if path.suffix == ".gz" else Path.open)(path, "rb") as file:
-            content: bytes = file.read(size)
-            return content
+            yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadInput(f"{path}: not a complete gzip file ({error}); copy it again") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _shape(path: Path, content: bytes, dimensions: int) -> tuple[int, ...]:
-    """The shape that the header of an IDX file says: its magic number has the type (8: uint8) and the dimensions."""
-    expected = bytes([0, 0, 8, dimensions])
+def _check_compression(path: Path) -> None:
+    """Raise BadInput for a file that is compressed while its name says that it is not, or the other way round."""
+    with path.open("rb") as file:
+        first = file.read(len(files.LFS_POINTER))
+    if first == files.LFS_POINTER:
+        raise BadInput(f"{path}: {files.LFS_REMEDY}")
+    if path.suffix == ".gz" and first.startswith(b"\0\0"):  # as every IDX file; some browsers decompress downloads
+        raise BadInput(f"{path}: is not compressed; remove .gz from its name")
+    if path.suffix != ".gz" and first.startswith(b"\x1f\x8b"):
+        raise BadInput(f"{path}: is compressed; add .gz to its name")
+
+
+def _header(path: Path, file: BufferedIOBase, dimensions: int) -> tuple[int, ...]:
+    """The shape that an IDX file begins with: its magic number has the type (8: uint8) and the dimensions.
+
+    Raises:
+        BadInput: it is another one, larger than can be read, or larger or smaller than the file.
+    """
+    expected, size = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
+    content = file.read(size)
     if content[:4] != expected:
         what = f"uint8, {dimensions} {'dimension' if dimensions == 1 else 'dimensions'}"
         found = f"0x{content[:4].hex()}" if content else "an empty file"
         raise BadInput(f"{path}: expected an IDX file of magic number 0x{expected.hex()} ({what}), found {found}")
-    if len(content) < 4 + 4 * dimensions:
+    if len(content) < size:
         raise BadInput(f"{path}: ends within its header; copy it again")
-    return struct.unpack_from(f">{dimensions}I", content, 4)
+    shape: tuple[int, ...] = struct.unpack_from(f">{dimensions}I", content, 4)
+    length, stored = math.prod(shape), path.stat().st_size - size
+    if length > MAX_BYTES:
+        raise BadInput(f"{path}: expected at most {MAX_BYTES:,} bytes after the header, which says {length:,}")
+    if path.suffix != ".gz" and length != stored:
+        raise BadInput(f"{path}: expected {length:,} bytes after the header, found {stored:,}; copy it again")
+    return shape
 
 
 def _classes(
@@ -160,8 +198,16 @@ def _classes(
     where = folder
     if (folder / CLASSES).exists():
         where = folder / CLASSES
-        names = where.read_text("utf-8", errors="surrogateescape").splitlines()
+        names = _lines(where)
         if len(names) != len(labels):
             raise BadInput(f"{where}: expected {len(labels)} lines, one for each label, found {len(names)}")
     check_classes(where, names)
     return tuple(names)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        check_regular(path, MAX_NAMES)
+        return path.read_text("utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None

@@ -5,6 +5,7 @@ seconds to import, and `preflight` needs none of them, so they are imported wher
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -12,7 +13,7 @@ from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
 from armdigits.data import folder, idx
-from armdigits.data.survey import Survey, checksums, digest, folder_of, hold
+from armdigits.data.survey import Survey, checksums, digest, folder_of, hold, name_of
 
 if TYPE_CHECKING:
     from armdigits.data.images import Images
@@ -97,6 +98,26 @@ def survey(dataset: Dataset) -> Survey:
     return found._replace(files=added, added=len(added))
 
 
+def survey_usable(dataset: Dataset) -> tuple[Survey, tuple[str, ...]]:
+    """The same after the user's own images are read, so that only those count that can be used.
+
+    Returns:
+        The survey, and a line for each picture that is left out.
+
+    Raises:
+        BadInput: as `survey`, or the images cannot be used.
+    """
+    surveyed = survey(dataset)
+    if dataset.path is None:
+        return surveyed, ()
+    if not entry(dataset.name).needs_path:
+        added, _, left_out = folder.load_added(dataset, surveyed.classes)
+        return surveyed._replace(added=len(added)), left_out
+    images = load(dataset)
+    largest = max(Counter(images.test.labels.tolist()).values())
+    return Survey(images.classes, len(images.train), len(images.test), largest_class=largest), images.left_out
+
+
 def load(dataset: Dataset) -> "Images":
     """Read the data set, and the pictures that are added to it.
 
@@ -134,18 +155,19 @@ def presets(name: str, surveyed: Survey) -> Values:
     """The values of params.yaml that go with a data set: those of its entry, or else those that fit its size.
 
     An epoch has at least eight steps, because a model learns little in fewer. At most half of the training images
-    calibrate, so that some can be removed later without an error. Where nothing is known of the images, the gates
-    let pass any accuracy above chance, and a loss of five test images.
+    calibrate, so that some can be removed later without an error. Where nothing is known of the accuracy, the gates
+    let pass what is above chance and above the share of the largest class, and a loss of five test images.
     """
     classes, total = len(surveyed.classes), surveyed.train_images
     validation = min(5000, -(-total // 7))
     left = total - validation + surveyed.added
     largest = 2 ** max(1, int(math.log2(max(left, 1) / 8)))  # a power of two, as usual
+    chance = max(1 / classes, surveyed.largest_class / max(1, surveyed.test_images))
     fitted: dict[str, dict[str, Any]] = {
         "dataset": {"validation": validation},
         "teach": {"batch_size": min(128, largest)},
         "train": {"batch_size": min(32, largest)},
-        "evaluate": {"min_accuracy": round(1 / classes, 3)},
+        "evaluate": {"min_accuracy": min(1.0, math.floor(1000 * chance + 1) / 1000)},
         "quantize": {
             "calibration_samples": min(1024, -(-left // 2)),
             "max_accuracy_drop": min(1.0, max(0.02, round(5 / max(1, surveyed.test_images), 3))),
@@ -160,4 +182,4 @@ def full_name(dataset: Dataset) -> str:
     if dataset.path is None:
         return dataset.name
     separator = " " if entry(dataset.name).needs_path else " + "
-    return f"{dataset.name}{separator}{folder_of(dataset).resolve().name}"
+    return f"{dataset.name}{separator}{name_of(folder_of(dataset).resolve())}"

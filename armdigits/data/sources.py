@@ -2,12 +2,17 @@
 
 import gzip
 import hashlib
+import math
 import os
+import re
+import ssl
 import tempfile
+import time
 import zlib
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlsplit
+from typing import NoReturn
+from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
@@ -16,14 +21,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
+from urllib3.exceptions import HTTPError
 
 from armdigits.core import files
 from armdigits.core.errors import BadInput, Failure
 from armdigits.data.dataset import Split
 from armdigits.data.images import split_off
+from armdigits.data.survey import check_regular
 
 ATTEMPTS = 3  # per file and mirror; permanent errors (no such file, wrong content) are not retried
 TIMEOUT_S = 15  # without a byte
+TRANSFER_S = 600  # for a file, all attempts together: a mirror may also send a byte every ten seconds
+MAX_REDIRECTS = 10
 CHUNK_BYTES = 1 << 16
 
 # Shape and SHA-256 of the published arrays, uint8, without the header of the IDX file.
@@ -44,6 +53,12 @@ ARRAYS = {
         [10_000],
         "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
     ),
+}
+SIZES = {  # bytes of the published files
+    "train-images-idx3-ubyte.gz": 9_912_422,
+    "train-labels-idx1-ubyte.gz": 28_881,
+    "t10k-images-idx3-ubyte.gz": 1_648_877,
+    "t10k-labels-idx1-ubyte.gz": 4_542,
 }
 TEST_DIGITS = 360  # images of scikit-learn's that are set aside for the test, a fifth
 # SHA-256 of its 1,797 images and labels: uint8 [1797, 8, 8], [1797].
@@ -114,7 +129,7 @@ def check_mirror(mirror: str, names: list[str]) -> None:
     if not mirror or _is_http(mirror):
         return
     if "://" in mirror and not mirror.startswith("file://"):
-        raise BadInput(f"DATA_MIRROR: expected a folder, file://, http:// or https://, got {mirror}")
+        raise BadInput(f"DATA_MIRROR: expected a folder, file://, http:// or https://, got {masked(mirror)}")
     folder = _local(mirror)
     if not folder.is_dir():
         raise BadInput(f"DATA_MIRROR: {folder}: no such folder")
@@ -144,23 +159,24 @@ def fetch(name: str, md5: str, folder: Path, mirror: str) -> None:
         NoMirror, Failure, BadInput: as `mnist`; one line for each mirror.
     """
     target = folder / name
-    if target.is_file() and _md5(target.read_bytes()) == md5:
+    if target.is_file() and _md5(_stored(target, SIZES[name])) == md5:
         return
     failures = []
     wrong_content = False
     public = [url for url in _torchvision().MNIST.mirrors if url.startswith("https://")]
     for address in [mirror] if mirror else public:
         try:
-            content = _read(f"{address.rstrip('/')}/{name}")
-        except OSError as error:  # requests' exceptions are OSErrors too
-            failures.append(f"{address}: {_reason(error)}")
+            content = _read(f"{address.rstrip('/')}/{name}", SIZES[name])
+        except Exception as error:  # requests lets those of other libraries through
+            failures.append(f"{masked(address)}: {masked(_reason(error))}")
             continue
         found = _md5(content)
         if found == md5:
             files.write_bytes(target, content)
             return
         wrong_content = True
-        failures.append(f"{address}: {name}: expected MD5 {md5}, found {found} ({_kind(content)})")
+        kind = _kind(content, SIZES[name])
+        failures.append(f"{masked(address)}: {name}: expected MD5 {md5}, found {found} ({kind})")
     if wrong_content:
         raise BadInput(*failures, f"{name}: no mirror has the published file")
     if mirror:
@@ -172,29 +188,60 @@ def fetch(name: str, md5: str, folder: Path, mirror: str) -> None:
     )
 
 
-def _read(source: str, attempts: int = ATTEMPTS) -> bytes:
-    """The content of a file or URL. Transient errors are retried, in the middle of a download too."""
+def masked(text: str) -> str:
+    """The text without the name and the password in a URL, which logs must not show."""
+    return re.sub("//.*@", "//***@", text)
+
+
+def _stored(path: Path, size: int) -> bytes:
+    """At most `size` + 1 bytes of a regular file."""
+    check_regular(path)
+    with path.open("rb") as file:
+        return file.read(size + 1)
+
+
+def _read(source: str, size: int) -> bytes:
+    """At most `size` + 1 bytes of a file or URL. Transient errors are retried, in the middle of a download too."""
     if not _is_http(source):
-        return _local(source).read_bytes()
-    try:
-        return _download(source)
-    except requests.RequestException as error:
-        permanent = error.response is not None and 400 <= error.response.status_code < 500
-        if attempts == 1 or permanent:
-            raise
-    return _read(source, attempts - 1)
+        return _stored(_local(source), size)
+    end = time.monotonic() + TRANSFER_S
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _download(source, size, end)
+        except (requests.RequestException, HTTPError) as error:
+            response = getattr(error, "response", None)
+            if time.monotonic() > end or (response is not None and 400 <= response.status_code < 500):
+                raise
+    return _download(source, size, end)
 
 
-def _download(url: str) -> bytes:
+def _download(url: str, size: int, end: float) -> bytes:
+    """The bytes that are sent, as they are: with `Content-Encoding: gzip`, requests would decompress the .gz file."""
     content = bytearray()
-    with requests.get(url, stream=True, timeout=TIMEOUT_S) as response:
+    with _response(url) as response, _bar(url, size) as bar:
         response.raise_for_status()
-        size, name = response.raw.length_remaining, url.rpartition("/")[2]
-        with tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
-            for chunk in response.iter_content(CHUNK_BYTES):
-                content += chunk
-                bar.update(len(chunk))
-    return bytes(content)
+        while len(content) <= size and (chunk := response.raw.read1(CHUNK_BYTES, decode_content=False)):
+            content += chunk
+            bar.update(len(chunk))
+            if time.monotonic() > end:
+                raise requests.Timeout(f"took longer than {TRANSFER_S} s")
+    return bytes(content[: size + 1])
+
+
+def _response(url: str) -> requests.Response:
+    """The answer after redirections, whose bodies requests would read to their end, however large."""
+    for _ in range(MAX_REDIRECTS):
+        headers = {"Accept-Encoding": "identity"}
+        response = requests.get(url, stream=True, timeout=TIMEOUT_S, allow_redirects=False, headers=headers)
+        if not response.is_redirect:
+            return response
+        response.close()
+        url = urljoin(url, response.headers["location"])
+    raise requests.TooManyRedirects(f"more than {MAX_REDIRECTS} redirections")
+
+
+def _bar(url: str, size: int) -> "tqdm[NoReturn]":
+    return tqdm(total=size, desc=url.rpartition("/")[2], unit="B", unit_scale=True, disable=None, leave=False)
 
 
 def _reason(error: BaseException) -> str:
@@ -204,13 +251,20 @@ def _reason(error: BaseException) -> str:
         wrapped = (getattr(error, "reason", None), getattr(error, "original_error", None), error.__context__)
         causes = [each for each in wrapped if isinstance(each, BaseException)]
         if not causes:
-            return where + (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+            break
         error = causes[0]
+    text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    if isinstance(error, ssl.SSLCertVerificationError):
+        text = f"{error.verify_message}; set REQUESTS_CA_BUNDLE to the file with your network's certificates"
+    return where + text
 
 
-def _kind(content: bytes) -> str:
-    is_page = content[:256].lstrip().lower().startswith((b"<!doctype", b"<html"))
-    return "an HTML page instead of a gzip file" if is_page else f"{len(content)} bytes"
+def _kind(content: bytes, size: int) -> str:
+    if content[:256].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "an HTML page instead of a gzip file"
+    if content.startswith(files.LFS_POINTER):
+        return files.LFS_REMEDY
+    return f"{len(content)} bytes" if len(content) <= size else f"more than {size} bytes"
 
 
 def _md5(content: bytes) -> str:
@@ -223,14 +277,19 @@ def read_array(path: Path) -> Tensor:
     Raises:
         BadInput: the file does not hold the published array.
     """
+    shape, sha256 = ARRAYS[path.name]
     with tempfile.NamedTemporaryFile() as idx:  # torchvision reads from a path only
         try:
-            idx.write(gzip.decompress(path.read_bytes()))
-            idx.flush()
-            array: Tensor = _torchvision().read_sn3_pascalvincent_tensor(idx.name)
-        except (gzip.BadGzipFile, EOFError, zlib.error, AssertionError, RuntimeError, ValueError) as error:
+            with gzip.open(path) as file:
+                content = file.read(4 + 4 * len(shape) + math.prod(shape) + 1)
+        except (OSError, EOFError, zlib.error) as error:
             raise BadInput(f"{path}: not a gzip-compressed IDX file ({error})") from None
-    shape, sha256 = ARRAYS[path.name]
+        idx.write(content)
+        idx.flush()
+        try:
+            array: Tensor = _torchvision().read_sn3_pascalvincent_tensor(idx.name)
+        except Exception as error:  # it checks little before it computes
+            raise BadInput(f"{path}: not a gzip-compressed IDX file ({error})") from None
     if list(array.shape) != shape:
         raise BadInput(f"{path}: expected an array {shape}, found {list(array.shape)}")
     found = files.sha256(array.numpy().tobytes())

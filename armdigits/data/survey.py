@@ -3,8 +3,11 @@
 `preflight` and `armdigits dataset` use it, so nothing here imports torch, which takes seconds.
 """
 
+import errno
 import hashlib
 import os
+import re
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +20,9 @@ from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
 
 MIN_CLASSES, MAX_CLASSES = 2, 100
+MAX_BYTES = 1_000_000_000  # of a file of the user's: EMNIST's largest has 547,178,704 bytes
+MAX_LIST = 10_000_000  # bytes of data/checksums.txt
+LISTED = re.compile(r"([0-9a-f]{64})  (.+)")  # a line of sha256sum
 HEADER = """\
 # SHA-256 of the user's IDX files, written by preflight at their first run and checked in every later one.
 # To accept a changed file, remove its line. To check by hand: sha256sum --check data/checksums.txt
@@ -31,6 +37,7 @@ class Survey(NamedTuple):
     test_images: int
     files: tuple[Path, ...] = ()
     added: int = 0  # training images besides these, from which no validation images are taken
+    largest_class: int = 0  # test images of the class that has most of them; 0 where the images were not read
 
 
 def folder_of(dataset: Dataset) -> Path:
@@ -47,7 +54,30 @@ def folder_of(dataset: Dataset) -> Path:
         raise BadInput(f"{key}: {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise BadInput(f"{key}: {folder}: cannot be read (Permission denied)")
+    if not name_of(folder.resolve()).isprintable():  # it stands in metrics and pages
+        raise BadInput(
+            f"{key}: {folder}: expected a folder with a name in UTF-8, got {folder.resolve().name!a}; rename it"
+        )
     return folder
+
+
+def name_of(path: Path) -> str:
+    """The last part of a path, read as UTF-8 whatever the locale's encoding is; other bytes cannot be printed."""
+    return os.fsencode(path.name).decode("utf-8", "surrogateescape")
+
+
+def check_regular(path: Path, limit: int = MAX_BYTES) -> int:
+    """The size of a file of the user's, before it is opened: to read a FIFO or a device may never end.
+
+    Raises:
+        OSError: the file is missing, larger than `limit` bytes, or not a regular file.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if found.st_size > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit // 1_000_000:,} MB", str(path))
+    return found.st_size
 
 
 def check_classes(where: Path, names: Sequence[str]) -> None:
@@ -68,6 +98,7 @@ def checksums(found: tuple[Path, ...]) -> dict[Path, str]:
 
 def _checksum(path: Path) -> str:
     try:
+        check_regular(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -86,10 +117,11 @@ def hold(found: dict[Path, str]) -> None:
     The file has the format of sha256sum, and belongs into Git.
 
     Raises:
-        BadInput: a file differs from its checksum, or the list cannot be read; nothing is written.
+        BadInput: a file differs from its checksum, or the list cannot be read, is empty or malformed; nothing is
+            written.
     """
-    text = os.fsdecode(paths.CHECKSUMS.read_bytes()) if paths.CHECKSUMS.exists() else HEADER
-    known = {path: checksum for checksum, _, path in (line.partition("  ") for line in text.splitlines())}
+    text = _recorded() if paths.CHECKSUMS.exists() else HEADER
+    known = _parsed(text)
     wrong = [
         f"{path}: expected SHA-256 {known[str(path)]} ({paths.CHECKSUMS}), found {checksum}; "
         f"restore the file, or remove its line from {paths.CHECKSUMS} to accept this one"
@@ -98,9 +130,30 @@ def hold(found: dict[Path, str]) -> None:
     ]
     if wrong:
         raise BadInput(*wrong)
+    if broken := [path for path in found if "\n" in str(path) or "\r" in str(path)]:
+        raise BadInput(f"{broken[0]}: expected a path without line breaks, for {paths.CHECKSUMS}; rename it")
     new = {path: checksum for path, checksum in found.items() if str(path) not in known}
     if new or not paths.CHECKSUMS.exists():
         files.write_bytes(paths.CHECKSUMS, os.fsencode(text + _listing(new)))
+
+
+def _recorded() -> str:
+    try:
+        check_regular(paths.CHECKSUMS, MAX_LIST)
+        return os.fsdecode(paths.CHECKSUMS.read_bytes()).replace("\r\n", "\n")
+    except OSError as error:
+        raise BadInput(f"{paths.CHECKSUMS}: cannot be read ({error.strerror})") from None
+
+
+def _parsed(text: str) -> dict[str, str]:
+    """The checksum of each path. A list that is empty, cut off or damaged must not pass for one of fewer files."""
+    *lines, rest = text.split("\n")  # not splitlines: a path may contain U+2028
+    wrong = [number for number, line in enumerate(lines, 1) if not (line.startswith("#") or LISTED.fullmatch(line))]
+    if rest or wrong or not lines:
+        number = wrong[0] if wrong else len(lines) + 1
+        remedy = "restore it, or remove it to record the files again"
+        raise BadInput(f"{paths.CHECKSUMS}: line {number}: expected a SHA-256, two spaces and a path; {remedy}")
+    return {match[2]: match[1] for line in lines if (match := LISTED.fullmatch(line))}
 
 
 def _listing(found: dict[Path, str]) -> str:

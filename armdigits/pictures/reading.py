@@ -15,10 +15,11 @@ def mnist_image(content: bytes, single: bool = True) -> NDArray[np.uint8]:
     The picture shows one digit. Its ink may be darker or lighter than the background, and the light uneven.
 
     Args:
-        content: a file in any format that Pillow reads, or HEIC; of an animation, the first picture counts.
+        content: a picture file; see armdigits/pictures/decode.py for the formats.
         single: whether a picture of several things of a digit's size is refused.
 
     Raises:
-        BadInput: the file is not a picture, has too many pixels, or shows nothing but background, or several digits.
+        BadInput: the file is not a picture, or has several pages or too many pixels; it shows nothing but background,
+            or several digits.
     """
     return normalise(digit(ink(decode(content)), single))

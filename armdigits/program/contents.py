@@ -191,14 +191,14 @@ def _graph(payload: bytes, flatc: str) -> Any:
     from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
 
     header = XNNHeader.from_bytes(payload[: XNNHeader.EXPECTED_LENGTH])
-    schema = resources.files(serialization).joinpath("schema.fbs").read_text()
+    schema = resources.files(serialization).joinpath("schema.fbs").read_text("utf-8")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "graph.fbs").write_text(re.sub(r":(\s*\[?)float\b", r":\1uint", schema))
+        (folder / "graph.fbs").write_text(re.sub(r":(\s*\[?)float\b", r":\1uint", schema), "utf-8")
         (folder / "graph.bin").write_bytes(payload[header.flatbuffer_offset :][: header.flatbuffer_size])
         command = [flatc, "--json", "--strict-json", "--defaults-json", "graph.fbs", "--", "graph.bin"]
         subprocess.run(command, cwd=folder, capture_output=True, timeout=60, check=True)
-        return json.loads((folder / "graph.json").read_text())
+        return json.loads((folder / "graph.json").read_text("utf-8"))
 
 
 def _float(bits: int) -> np.float32:

@@ -1,8 +1,6 @@
 """Load and run programs. Imports only what inference needs, and not the exporters, which take seconds to import."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +12,7 @@ from executorch.extension.pybindings import _portable_lib
 from torch import Tensor
 
 from armdigits.core import files, paths
-from armdigits.core.errors import BadInput
+from armdigits.core.errors import BadInput, stderr_muted
 from armdigits.core.shape import Shape
 from armdigits.data.dataset import pixels_of
 
@@ -26,7 +24,7 @@ AGAIN = "run: dvc repro --force quantize"
 
 def use_threads(count: int) -> None:
     """Set the number of XNNPACK's threads in this process. Call it before a program is loaded."""
-    with _stderr_muted():
+    with stderr_muted():
         _portable_lib._unsafe_reset_threadpool(count)
 
 
@@ -51,7 +49,7 @@ def load(content: bytes) -> Loaded:
     Raises:
         RuntimeError: the runtime refuses the bytes. Damaged bytes can also crash the process.
     """
-    with _stderr_muted():
+    with stderr_muted():
         method = _portable_lib._load_program_from_buffer(content).load_method("forward")
 
     # The runtime reads the bytes at each call without holding a reference to them, so the functions hold one.
@@ -181,16 +179,3 @@ def _check_extent(content: bytes, name: str | Path) -> None:
     expected = max(program, start + segments)
     if len(content) != expected:
         raise BadInput(f"{name}: expected {expected} bytes, found {len(content)}; {AGAIN}")
-
-
-@contextmanager
-def _stderr_muted() -> Iterator[None]:
-    """Mute file descriptor 2: the runtime's C++ code logs when it starts, and has no option to turn that off."""
-    saved = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as sink:
-            os.dup2(sink.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -173,7 +173,7 @@ def noise_of(layers: dict[str, Any]) -> Markup:
 
 def parameter_tables(parameters: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """For each section of params.yaml its `name`, its `comment`, and `rows` of key, value and comment."""
-    document = YAML().load(paths.PARAMETERS.read_text())
+    document = YAML().load(paths.PARAMETERS.read_text("utf-8"))
     return [
         {
             "name": name,

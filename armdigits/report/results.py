@@ -105,7 +105,7 @@ def with_table(readme: str, text: str) -> str:
 def write_readme() -> None:
     """Put the table of the run into README.md."""
     try:
-        readme = README.read_text()
+        readme = README.read_text("utf-8")
     except FileNotFoundError:
         raise BadInput(f"{README}: no such file; run from the project folder") from None
     files.write_bytes(README, with_table(readme, table()).encode())

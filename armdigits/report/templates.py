@@ -22,4 +22,4 @@ def template(name: str) -> Template:
 
 def package_files(*names: str) -> Markup:
     """The text of files of the package, to be put into a page as it is."""
-    return Markup("\n".join((PACKAGE / name).read_text() for name in names))  # noqa: S704 - files of this package
+    return Markup("\n".join((PACKAGE / name).read_text("utf-8") for name in names))  # noqa: S704 - files of this package

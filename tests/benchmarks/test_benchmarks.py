@@ -94,7 +94,7 @@ def test_the_benchmark_of_resuming_ends_with_a_line_of_json_and_leaves_no_file(r
 
 @pytest.mark.slow
 def test_the_benchmark_of_scaling_measures_two_processes_and_projects_more(tmp_path):
-    (tmp_path / "few_steps.py").write_text(FEW_STEPS)
+    (tmp_path / "few_steps.py").write_text(FEW_STEPS, "utf-8")
     launch = ("-m", "armdigits.training.launch", "--nproc-per-node", "2", "-m", "few_steps")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = run(tmp_path, sys.executable, *launch, PYTHONPATH=path)

@@ -98,7 +98,7 @@ class Laboratory:
         check(run_traced(name, self.project, "-y", "-o", str(self._log)).code == 0, f"{name} fails under strace")
         made: Counter[str] = Counter()
         calls = []
-        for line in self._log.read_text().splitlines():
+        for line in self._log.read_text("utf-8").splitlines():
             if call := re.match(r"\d+ +(\w+)\(", line):
                 made[call[1]] += 1
                 if f"<{self.project}" in line or re.search(r'\("(?!/)', line):  # not the output, not /tmp
@@ -132,7 +132,7 @@ class Laboratory:
                 check(file.read_bytes() == self.expected[path], f"{path} is incomplete or wrong")
             elif path.suffix == ".json":
                 try:
-                    json.loads(file.read_text())
+                    json.loads(file.read_text("utf-8"))
                 except ValueError:
                     raise Violation(f"{path} is incomplete") from None
 

@@ -1,20 +1,22 @@
 """`armdigits dataset`."""
 
+import sys
+
 import pytest
 
 from armdigits.cli import main
 from armdigits.cli.dataset import select
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
-from armdigits.core.parameters import load_parameters
-from tests.helpers import PARAMETERS, set_parameters, write_pictures
+from armdigits.core.parameters import check_sizes, load_parameters
+from tests.helpers import ASCII, PARAMETERS, run, set_parameters, write_pictures
 
 
 @pytest.fixture(autouse=True)
 def original(folder):
     """The text of params.yaml, which is in the current folder."""
-    paths.PARAMETERS.write_text(PARAMETERS.read_text())
-    return PARAMETERS.read_text()
+    paths.PARAMETERS.write_text(PARAMETERS.read_text("utf-8"), "utf-8")
+    return PARAMETERS.read_text("utf-8")
 
 
 def comments(text):
@@ -23,18 +25,18 @@ def comments(text):
 
 def test_selecting_a_data_set_changes_its_values_and_keeps_the_comments(original):
     select("mnist")
-    mnist = paths.PARAMETERS.read_text()
-    changes = select("digits")
+    mnist = paths.PARAMETERS.read_text("utf-8")
+    changes, _ = select("digits")
     assert "dataset.name: mnist -> digits" in changes
     assert load_parameters(paths.PARAMETERS).dataset.name == "digits"
-    assert comments(paths.PARAMETERS.read_text()) == comments(original)
+    assert comments(paths.PARAMETERS.read_text("utf-8")) == comments(original)
     select("mnist")
-    assert paths.PARAMETERS.read_text() == mnist
+    assert paths.PARAMETERS.read_text("utf-8") == mnist
 
 
 def test_one_command_sets_all_values_for_a_folder_of_pictures_and_another_sets_them_back(folder, original, capsys):
     select("mnist")
-    mnist = paths.PARAMETERS.read_text()
+    mnist = paths.PARAMETERS.read_text("utf-8")
     write_pictures(folder / "my ä", 20)
     main(["dataset", "folder", "my ä"])
     printed = capsys.readouterr().out.splitlines()
@@ -42,11 +44,18 @@ def test_one_command_sets_all_values_for_a_folder_of_pictures_and_another_sets_t
     assert (parameters.dataset.name, parameters.dataset.path, parameters.dataset.validation) == ("folder", "my ä", 7)
     assert (parameters.train.batch_size, parameters.quantize.calibration_samples) == (4, 21)
     assert "dataset.path: null -> my ä" in printed
-    assert "evaluate.min_accuracy: 0.985 -> 0.333" in printed
+    assert "evaluate.min_accuracy: 0.985 -> 0.334" in printed
     assert printed[-1].startswith("The gates evaluate.min_accuracy and quantize.max_accuracy_drop are low")
-    assert comments(paths.PARAMETERS.read_text()) == comments(original)
+    assert comments(paths.PARAMETERS.read_text("utf-8")) == comments(original)
     select("mnist")
-    assert paths.PARAMETERS.read_text() == mnist
+    assert paths.PARAMETERS.read_text("utf-8") == mnist
+
+
+def test_comments_survive_in_a_locale_without_their_letters(folder, original):
+    paths.PARAMETERS.write_text(f"# ä µ か\n{original}", "utf-8")
+    done = run(folder, sys.executable, "-m", "armdigits", "dataset", "digits", **ASCII)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert paths.PARAMETERS.read_text("utf-8").startswith("# ä µ か\n")
 
 
 def test_the_command_prints_the_changes_or_that_there_are_none(capsys):
@@ -56,6 +65,22 @@ def test_the_command_prints_the_changes_or_that_there_are_none(capsys):
     assert "dataset.name: mnist -> digits\n" in capsys.readouterr().out
     main(["dataset", "digits"])
     assert capsys.readouterr().out == "params.yaml: digits is selected already\n"
+
+
+def test_only_pictures_that_can_be_used_count_and_the_command_again_repairs_the_values(folder, capsys):
+    write_pictures(folder / "mine", 20)
+    for number in range(10):
+        (folder / "mine" / "a" / f"{number}.png").write_bytes(b"damaged")
+    main(["dataset", "folder", "mine"])
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "10 left out:"
+    assert "evaluate.min_accuracy: 0.985 -> 0.401" in printed, "20 of 50 pictures are of the largest class"
+    assert load_parameters(paths.PARAMETERS).quantize.calibration_samples == 17
+    for path in (folder / "mine" / "c").glob("1?.png"):
+        path.unlink()
+    main(["dataset", "folder", "mine"])
+    assert "evaluate.min_accuracy: 0.401 -> 0.501" in capsys.readouterr().out.splitlines()
+    assert load_parameters(paths.PARAMETERS).quantize.calibration_samples == 14
 
 
 @pytest.mark.parametrize(
@@ -73,13 +98,22 @@ def test_a_data_set_that_cannot_be_used_changes_nothing(folder, original, argume
     with pytest.raises(BadInput) as caught:
         select(*arguments)
     assert str(caught.value) == line
-    assert paths.PARAMETERS.read_text() == original
+    assert paths.PARAMETERS.read_text("utf-8") == original
+
+
+def test_values_that_no_longer_fit_the_pictures_name_the_command_that_repairs_them(folder):
+    write_pictures(folder / "my ä", 20)
+    select("folder", "my ä")
+    with pytest.raises(BadInput) as caught:
+        check_sizes(load_parameters(paths.PARAMETERS), 3, 20)
+    repair = "params.yaml: to fit these values to the images, run: armdigits dataset folder 'my ä'"
+    assert str(caught.value).splitlines()[-1] == repair
 
 
 def test_other_values_that_do_not_fit_are_named_and_nothing_changes(folder):
     write_pictures(folder / "mine", 20)
     set_parameters(folder, {"train.processes": "8"})
-    before = paths.PARAMETERS.read_text()
+    before = paths.PARAMETERS.read_text("utf-8")
     with pytest.raises(BadInput, match=r"^params.yaml: train.processes: expected a divisor of train.batch_size \(4\)"):
         select("folder", "mine")
-    assert paths.PARAMETERS.read_text() == before
+    assert paths.PARAMETERS.read_text("utf-8") == before

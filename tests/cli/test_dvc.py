@@ -23,7 +23,7 @@ stages:
 def repository(folder: Path) -> Path:
     """An empty repository of DVC, which is the current folder."""
     (folder / ".dvc").mkdir()
-    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = True\n")
+    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = True\n", "utf-8")
     return folder
 
 
@@ -97,9 +97,9 @@ def test_a_machine_without_git_gets_one_line(git, monkeypatch):
 
 def test_dvc_and_its_stages_do_not_see_the_repository_that_a_hook_names(repository, monkeypatch):
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
-    (repository / "dvc.yaml").write_text("stages: {name: {cmd: env > name, outs: [name]}}\n")
+    (repository / "dvc.yaml").write_text("stages: {name: {cmd: env > name, outs: [name]}}\n", "utf-8")
     assert dvc.run("repro", "--quiet") == 0
-    assert "GIT_DIR" not in (repository / "name").read_text()
+    assert "GIT_DIR" not in (repository / "name").read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -107,15 +107,15 @@ def test_dvc_runs_for_a_user_without_a_home_and_with_pythonsafepath(repository, 
     for name in ("HOME", "LOGNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
-    (repository / "mine.py").write_text("import os\nprint(os.environ['HOME'], os.environ['LOGNAME'])\n")
-    (repository / "dvc.yaml").write_text("stages: {name: {cmd: python -m mine > name, outs: [name]}}\n")
+    (repository / "mine.py").write_text("import os\nprint(os.environ['HOME'], os.environ['LOGNAME'])\n", "utf-8")
+    (repository / "dvc.yaml").write_text("stages: {name: {cmd: python -m mine > name, outs: [name]}}\n", "utf-8")
     assert dvc.run("repro", "--quiet") == 0
-    assert (repository / "name").read_text() == f"{repository}/.state/home user\n"
+    assert (repository / "name").read_text("utf-8") == f"{repository}/.state/home user\n"
 
 
 @pytest.mark.slow
 def test_stages_start_with_this_python_although_it_is_not_on_path(repository, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    (repository / "dvc.yaml").write_text(STAGE)
+    (repository / "dvc.yaml").write_text(STAGE, "utf-8")
     assert dvc.run("repro", "--quiet") == 0
-    assert Path((repository / "name").read_text()) == Path(sys.executable)
+    assert Path((repository / "name").read_text("utf-8")) == Path(sys.executable)

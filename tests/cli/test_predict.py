@@ -56,7 +56,7 @@ def pictures(ran: Path) -> Path:
     for number in range(3):
         (ran / f"{number}.png").write_bytes(picture(test.images[number], random.Random(number)))  # noqa: S311
     (ran / "empty.png").touch()
-    (ran / "text.png").write_text("no picture")
+    (ran / "text.png").write_text("no picture", "utf-8")
     Image.new("L", (30, 30), 255).save(ran / "blank.png")
     return ran
 

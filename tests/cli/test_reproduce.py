@@ -14,7 +14,7 @@ from tests.helpers import PARAMETERS, copy_project, run, set_parameters
 @pytest.fixture
 def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with params.yaml set to MNIST; the results table is one word."""
-    (folder / "params.yaml").write_text(PARAMETERS.read_text())
+    (folder / "params.yaml").write_text(PARAMETERS.read_text("utf-8"), "utf-8")
     main(["dataset", "mnist"])
     monkeypatch.setattr(reproduce, "table", lambda: "table\n")
     monkeypatch.setattr(dvc, "require_git", lambda: None)
@@ -28,7 +28,7 @@ def test_it_runs_the_pipeline_and_prints_the_table(project, monkeypatch, capsys)
     assert table == "table"
     assert compared.startswith("not compared with the commit: ")  # there is none
     assert re.fullmatch(r"repro took \d+ s: .*", line)
-    assert "name: mnist" in paths.PARAMETERS.read_text()
+    assert "name: mnist" in paths.PARAMETERS.read_text("utf-8")
 
 
 def test_without_a_mirror_it_changes_params_yaml_to_the_embedded_digits_and_says_so(project, monkeypatch, capsys):
@@ -37,7 +37,7 @@ def test_without_a_mirror_it_changes_params_yaml_to_the_embedded_digits_and_says
             paths.NO_MIRROR.parent.mkdir()
             paths.NO_MIRROR.touch()
             return 1
-        assert "name: digits" in paths.PARAMETERS.read_text()
+        assert "name: digits" in paths.PARAMETERS.read_text("utf-8")
         return 0
 
     monkeypatch.setattr(dvc, "run", run)
@@ -52,7 +52,7 @@ def test_any_other_failure_returns_dvcs_exit_code(project, monkeypatch, capsys):
     monkeypatch.setattr(dvc, "run", lambda *_: 7)
     assert main(["reproduce"]) == 7
     assert "digits" not in capsys.readouterr().out
-    assert "name: mnist" in paths.PARAMETERS.read_text()
+    assert "name: mnist" in paths.PARAMETERS.read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_a_machine_that_reaches_no_mirror_gets_the_results_of_the_digits(ran):
     assert "Connection refused" in done.stderr
     assert "dataset.name: mnist -> digits" in done.stdout
     assert "digits, 360 test images" in done.stdout
-    assert "name: digits" in (ran / "params.yaml").read_text()
+    assert "name: digits" in (ran / "params.yaml").read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`armdigits results`, `report` and `summary`: the verbs that show the last run."""
 
 import json
+import sys
 from functools import reduce
 from pathlib import Path
 
@@ -10,15 +11,15 @@ from armdigits.cli import dvc, main
 from armdigits.core import paths
 from armdigits.core.errors import Failure
 from armdigits.report.results import BEGIN, END, README, table
-from tests.helpers import run
+from tests.helpers import ASCII, run
 
 
 def add_1(path: Path, key: str) -> None:
     """To a value under nested keys, as a.b.c."""
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text("utf-8"))
     *sections, last = key.split(".")
     reduce(dict.__getitem__, sections, content)[last] += 1
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), "utf-8")
 
 
 def test_results_prints_the_table(ran, capsys):
@@ -27,9 +28,9 @@ def test_results_prints_the_table(ran, capsys):
 
 
 def test_results_writes_the_table_into_the_readme(ran, capsys):
-    README.write_text(f"before\n{BEGIN}old\n{END}after\n")
+    README.write_text(f"before\n{BEGIN}old\n{END}after\n", "utf-8")
     assert main(["results", "--readme"]) == 0
-    assert README.read_text() == f"before\n{BEGIN}{table()}{END}after\n"
+    assert README.read_text("utf-8") == f"before\n{BEGIN}{table()}{END}after\n"
     assert capsys.readouterr().out == ""
 
 
@@ -37,7 +38,19 @@ def test_results_writes_the_table_into_the_readme(ran, capsys):
 def test_report_writes_the_page_and_prints_where_it_is(ran, capsys):
     assert main(["report"]) == 0
     assert capsys.readouterr().out.startswith("report/index.html: ")
-    assert (ran / "report" / "index.html").read_text().lstrip().startswith("<!doctype html>")
+    assert (ran / "report" / "index.html").read_text("utf-8").lstrip().startswith("<!doctype html>")
+
+
+@pytest.mark.slow
+def test_what_is_written_is_utf8_in_every_locale(ran):
+    """Pages, README and the C source's text, which the page to draw on contains."""
+    README.write_text(f"ä\n{BEGIN}old\n{END}か\n", "utf-8")
+    for command in (["results", "--readme"], ["report"]):
+        done = run(ran, sys.executable, "-m", "armdigits", *command, **ASCII)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert README.read_text("utf-8") == f"ä\n{BEGIN}{table()}{END}か\n"
+    assert " µs</" in (ran / "report/index.html").read_text("utf-8")
+    assert "Made by <code>armdigits draw</code>. Weights: SHA-256" in (ran / "report/draw.html").read_text("utf-8")
 
 
 @pytest.mark.slow

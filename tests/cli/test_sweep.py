@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from armdigits.cli.experiments import left_over
 from armdigits.cli.sweep import read, table
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
@@ -46,7 +47,7 @@ class Sweep:
         ask(clone, "python -m armdigits experiments", folder / "there.json")
         command = [sys.executable, "-m", "armdigits", "sweep", "here.json", "there.json"]
         self.table_of_both = run(folder, *command, PYTHONPATH=str(ROOT)).stdout
-        self.accuracy_there = json.loads((clone / "metrics/evaluate.json").read_text())["accuracy"]
+        self.accuracy_there = json.loads((clone / "metrics/evaluate.json").read_text("utf-8"))["accuracy"]
         self.picture_there = (clone / paths.MISCLASSIFIED).read_bytes()
         self.stored = [path.read_bytes() for path in (folder / "storage").rglob("*") if path.is_file()]
 
@@ -73,7 +74,8 @@ def test_the_table_has_mean_and_deviation_over_the_seeds(sweep):
     assert len(accuracies) == 2 and len(set(accuracies)) == 2, "the seeds make a difference"
     header, _, row = cells(sweep.table_here)
     assert header == ["n", "accuracy %", "int8 accuracy %"]
-    assert row[:2] == ["2", f"{100 * statistics.mean(accuracies):.2f} ± {100 * statistics.stdev(accuracies):.2f}"]
+    spread = f"{100 * statistics.mean(accuracies):.2f} ± {100 * statistics.stdev(accuracies):.2f}"
+    assert row == ["2", spread, "-"], "quantize did not run"
 
 
 @pytest.mark.slow
@@ -82,6 +84,7 @@ def test_experiments_of_several_machines_make_one_table(sweep):
     assert header == ["train.epochs", "evaluate.misclassified", "n", "accuracy %", "int8 accuracy %"]
     assert {tuple(row[:3]) for row in rows} == {("1", "40", "2"), ("10", "9", "1")}
     assert {row[0]: row[3] for row in rows}["10"] == f"{100 * sweep.accuracy_there:.2f}"
+    assert {row[0]: row[4] == "-" for row in rows} == {"1": True, "10": False}
 
 
 @pytest.mark.slow
@@ -124,6 +127,26 @@ def test_the_best_setting_comes_first_and_the_same_run_twice_counts_once():
         "| 0.2 | 1 | 95.00 | 94.00 |",
         "| 0.1 | 2 | 92.00 ± 2.83 | 91.00 ± 2.83 |",
     ]
+
+
+LOCK = {
+    "train": {"params": {"params.yaml": {"train": {"seed": 1}}}, "outs": [{"path": "model", "md5": "1"}]},
+    "quantize": {
+        "deps": [{"path": "model", "md5": "1"}, {"path": "code", "md5": "2"}],
+        "params": {"params.yaml": {"quantize.max_batch": 8}},
+        "outs": [{"path": "metrics", "md5": "3"}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("seed", "model", "max_batch", "expected"),
+    [(1, "1", 8, []), (1, "another", 8, ["metrics"]), (1, "1", 9, ["metrics"]), (2, "1", 8, ["model"])],
+)
+def test_the_outputs_of_stages_that_did_not_run_are_found_in_the_lock(seed, model, max_batch, expected):
+    train = {**LOCK["train"], "outs": [{"path": "model", "md5": model}]}
+    values = {"train.seed": seed, "quantize.max_batch": max_batch}
+    assert left_over({"stages": {**LOCK, "train": train}}, values) == expected
 
 
 def test_experiments_without_a_result_are_counted_by_state():

@@ -38,7 +38,7 @@ def test_a_figure_that_is_missing_is_a_dash():
 
 def test_the_recipe_is_the_tutorials_and_valid(folder):
     """Adam at 0.001, dropout of 0.2, nothing else; the parameters' reader accepts it."""
-    content = YAML(typ="safe", pure=True).load(PARAMETERS.read_text())
+    content = YAML(typ="safe", pure=True).load(PARAMETERS.read_text("utf-8"))
     for key, text in RECIPE.items():
         section, name = key.split(".")
         assert name in content[section], key

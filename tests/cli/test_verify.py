@@ -50,7 +50,7 @@ def verify(ran: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[
 def test_undamaged_files_are_counted(ran, verify):
     code, (line,) = verify()
     assert code == 0
-    outs = sum(len(stage["outs"]) for stage in yaml.safe_load((ran / "dvc.lock").read_text())["stages"].values())
+    outs = sum(len(stage["outs"]) for stage in yaml.safe_load((ran / "dvc.lock").read_text("utf-8"))["stages"].values())
     objects = len(list(ran.glob(".dvc/cache/files/md5/*/*")))
     assert line == f"verified: {outs} outputs, {objects} objects in the cache, 8 links between the files"
 
@@ -95,7 +95,7 @@ def test_a_missing_file_is_reported(ran, verify):
 
 def test_files_of_two_runs_are_reported_even_when_the_lock_has_their_digests(ran, verify):
     record = ran / paths.PROGRAM_RECORD
-    record.write_text(json.dumps({**json.loads(record.read_text()), "weights_sha256": "0"}))
+    record.write_text(json.dumps({**json.loads(record.read_text("utf-8")), "weights_sha256": "0"}), "utf-8")
     assert run(ran, "dvc", "commit", "--force").returncode == 0
     code, lines = verify()
     assert code == 2

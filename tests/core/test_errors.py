@@ -20,7 +20,7 @@ with exit_on_failure("results"):
 
 @pytest.mark.parametrize(
     ("failure", "code"),
-    [(Failure("first", "second"), 1), (GateFailed("first\nsecond"), 1), (BadInput("first\nsecond"), 2)],
+    [(Failure("first", "second"), 1), (GateFailed("first", "second"), 1), (BadInput("first", "second"), 2)],
 )
 def test_each_line_of_a_failure_carries_the_name_of_the_program(
     capsys: pytest.CaptureFixture[str], failure: Failure, code: int
@@ -45,6 +45,17 @@ def test_an_os_error_without_a_file_gets_one_line(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "train: out of order\n"
 
 
+ODD = "red\x1b[31m\r\nfake: \u202egnp\u2028\udcff\x9b µ"
+ESCAPED = r"red\x1b[31m\r\nfake: \u202egnp\u2028\udcff\x9b µ"
+
+
+@pytest.mark.parametrize("error", [BadInput(f"{ODD}: missing"), FileNotFoundError(2, "missing", ODD)])
+def test_what_could_control_a_terminal_is_escaped(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), exit_on_failure("train"):
+        raise error
+    assert capsys.readouterr().err == f"train: {ESCAPED}: missing\n"
+
+
 def test_other_exceptions_pass_through() -> None:
     with pytest.raises(ZeroDivisionError), exit_on_failure("train"):
         raise ZeroDivisionError
@@ -66,7 +77,7 @@ def test_a_broken_pipe_ends_silently_with_141(lines: int) -> None:
 @pytest.mark.parametrize("lines", [1, 100_000], ids=["few lines", "many lines"])
 def test_a_full_disk_behind_stdout_gets_one_line(lines: int) -> None:
     command = [sys.executable, "-c", PRINT.format(lines=lines)]
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.stderr == b"results: No space left on device\n"
     assert done.returncode == 1

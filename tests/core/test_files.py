@@ -51,7 +51,7 @@ def test_an_exception_while_writing_leaves_the_old_file_and_no_other(folder: Pat
 
 def test_json_keeps_the_order_of_its_keys_and_refuses_nan(folder: Path) -> None:
     write_json(Path("a.json"), {"b": 1, "a": 0.1})
-    assert list(json.loads(Path("a.json").read_text())) == ["b", "a"]
+    assert list(json.loads(Path("a.json").read_text("utf-8"))) == ["b", "a"]
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(Path("a.json"), {"loss": math.nan})
     assert read_json(Path("a.json"), "train") == {"b": 1, "a": 0.1}
@@ -59,7 +59,7 @@ def test_json_keeps_the_order_of_its_keys_and_refuses_nan(folder: Path) -> None:
 
 def test_a_table_keeps_every_digit(folder: Path) -> None:
     write_csv(Path("a.csv"), ("epoch", "loss"), [(1, 0.1 + 0.2)])
-    assert Path("a.csv").read_text() == "epoch,loss\n1,0.30000000000000004\n"
+    assert Path("a.csv").read_text("utf-8") == "epoch,loss\n1,0.30000000000000004\n"
 
 
 @pytest.mark.parametrize(

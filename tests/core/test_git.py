@@ -52,10 +52,10 @@ def test_tests_that_a_hook_of_a_worktree_starts_leave_the_users_repository_alone
     """With settings of the user that would break them."""
     hook = worktree.with_name("user") / ".git/hooks/pre-push"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text(HOOK.format(root=ROOT, python=sys.executable))
+    hook.write_text(HOOK.format(root=ROOT, python=sys.executable), "utf-8")
     hook.chmod(0o755)
-    (tmp_path / "everything").write_text("*\n")
-    (tmp_path / "settings").write_text(SETTINGS.format(everything=tmp_path / "everything"))
+    (tmp_path / "everything").write_text("*\n", "utf-8")
+    (tmp_path / "settings").write_text(SETTINGS.format(everything=tmp_path / "everything"), "utf-8")
     before = state(worktree)
     push = ("git", "push", "-q", str(tmp_path / "remote"), "side")
     done = run(worktree, *push, GIT_CONFIG_GLOBAL=str(tmp_path / "settings"))

@@ -49,8 +49,8 @@ def test_what_is_no_lock_file_is_one_line(content: bytes) -> None:
 def test_a_folder_has_the_hash_that_dvc_gives_it(folder: Path) -> None:
     for name in ("c/b.c", "c/a.c", "c/d/a.c", "c/d.c", "c/é.c"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(name)
-    Path("dvc.yaml").write_text("stages: {make: {cmd: 'true', outs: [c: {persist: true}]}}")
+        Path(name).write_text(name, "utf-8")
+    Path("dvc.yaml").write_text("stages: {make: {cmd: 'true', outs: [c: {persist: true}]}}", "utf-8")
     for command in (["init", "--no-scm"], ["repro"]):
         assert run(folder, "dvc", *command).returncode == 0
     assert lock.read_lock()["make"]["c"].md5 == md5_of(Path("c"))

@@ -10,7 +10,7 @@ from tests.helpers import PARAMETERS, set_parameters
 @pytest.fixture
 def project(folder: Path) -> Path:
     """A folder with valid parameters, which is the current one."""
-    (folder / "params.yaml").write_text(PARAMETERS.read_text())
+    (folder / "params.yaml").write_text(PARAMETERS.read_text("utf-8"), "utf-8")
     return folder
 
 
@@ -136,7 +136,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_known_one_is_named(
     project: Path, written: str, changed: str, expected: str
 ) -> None:
     file = project / "params.yaml"
-    file.write_text(file.read_text().replace(written, changed))
+    file.write_text(file.read_text("utf-8").replace(written, changed), "utf-8")
     lines = errors(project)
     missing = "train.dropout" if "dropout" in written else "quantize"
     assert lines == [f"params.yaml: {missing}: missing", expected]

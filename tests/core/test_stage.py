@@ -41,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def start(project: Path) -> subprocess.Popen[str]:
     """Start a stage named train that sleeps, and wait until it works."""
     command = [sys.executable, "-c", SLEEPER]
-    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     assert process.stdout
     assert process.stdout.readline() == "working\n"
     return process

@@ -11,7 +11,7 @@ from tests.helpers import copy_project, run_stage_here, set_parameters
 def test_a_stage_that_succeeds_records_its_duration_and_one_that_fails_does_not(folder: Path) -> None:
     copy_project(folder)
     assert run_stage_here("preflight") == 0
-    assert float((paths.SECONDS / "preflight").read_text()) > 0
+    assert float((paths.SECONDS / "preflight").read_text("utf-8")) > 0
     times.forget()
     set_parameters(folder, {"train.epochs": "0"})
     assert run_stage_here("preflight") == 2
@@ -30,5 +30,5 @@ def test_the_line_has_the_longest_stage_first_and_none_below_half_a_second(
 ) -> None:
     for name, seconds in spent.items():
         paths.SECONDS.mkdir(parents=True, exist_ok=True)
-        (paths.SECONDS / name).write_text(str(seconds))
+        (paths.SECONDS / name).write_text(str(seconds), "utf-8")
     assert times.summary("repro", 95.0) == line

@@ -46,9 +46,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose folder `project` is a project with metrics in Git."""
     repository = tmp_path_factory.mktemp("it's a höuse")
     project = copy_project(repository / "project")
-    (project / "stages/fails.py").write_text(STAGE)
+    (project / "stages/fails.py").write_text(STAGE, "utf-8")
     for name in BOTH.split():
-        (project / name).write_text("old")
+        (project / name).write_text("old", "utf-8")
     for command in ("git init -q ..", "dvc init -q --subdir", "git add ."):
         done = run(project, *command.split())
         assert done.returncode == 0, done.stderr
@@ -68,20 +68,20 @@ def project(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [("bad input", "train: bad", "old"), ("signal", "train: ended by SIGTERM", "old"), ("gate", "train: worse", "new")],
 )
 def test_a_stage_that_fails_under_dvc_restores_what_dvc_removed_and_keeps_what_it_wrote(project, how, line, content):
-    (project / "dvc.yaml").write_text(PIPELINE.format(how=how))
+    (project / "dvc.yaml").write_text(PIPELINE.format(how=how), "utf-8")
     done = run(project, "dvc", "repro")
     assert done.returncode != 0
     assert line in done.stderr.splitlines()
     names = "history.csv" if how == "gate" else "history.csv, train.json"
     assert f"train: restored from Git in metrics/: {names}" in done.stderr.splitlines()
-    assert [(project / name).read_text() for name in BOTH.split()] == ["old", content]
+    assert [(project / name).read_text("utf-8") for name in BOTH.split()] == ["old", content]
 
 
 def test_after_a_kill_the_command_that_called_dvc_restores_them(project):
-    (project / "dvc.yaml").write_text(PIPELINE.format(how="kill"))
+    (project / "dvc.yaml").write_text(PIPELINE.format(how="kill"), "utf-8")
     done = run(project, sys.executable, "-c", "from armdigits.cli import dvc; dvc.run('repro')")
     assert "dvc repro: restored from Git in metrics/: history.csv, train.json" in done.stderr.splitlines()
-    assert [(project / name).read_text() for name in BOTH.split()] == ["old", "old"]
+    assert [(project / name).read_text("utf-8") for name in BOTH.split()] == ["old", "old"]
 
 
 def test_of_several_ranks_the_process_that_started_them_restores_them(project, monkeypatch, capsys):

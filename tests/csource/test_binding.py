@@ -72,14 +72,14 @@ def test_the_library_is_compiled_once_and_anew_when_the_source_changes(
     first = build()
     count = len(calls)
     assert build() == first and len(calls) == count <= 1
-    set_source(paths.C_SOURCE.read_text() + "\n")
+    set_source(paths.C_SOURCE.read_text("utf-8") + "\n")
     assert build() != first and len(calls) == count + 1
     assert not first.exists(), "of the older source"
 
 
 def set_source(text: str) -> None:
     """Write another digits.c, with its digest in the record."""
-    paths.C_SOURCE.write_text(text)
+    paths.C_SOURCE.write_text(text, "utf-8")
     record = files.read_json(paths.EXPORT_DETAILS, "export")
     record["sources_sha256"][paths.C_SOURCE.name] = files.sha256(text.encode())
     files.write_json(paths.EXPORT_DETAILS, record)
@@ -87,7 +87,7 @@ def set_source(text: str) -> None:
 
 @pytest.mark.parametrize("path", [paths.C_HEADER, paths.C_SOURCE])
 def test_a_changed_source_is_refused(ran: Path, path: Path) -> None:
-    path.write_text(path.read_text() + "\n")
+    path.write_text(path.read_text("utf-8") + "\n", "utf-8")
     expected = (
         f"^{path}: expected SHA-256 \\w{{64}} .from metrics/export-details.json., found \\w{{64}}; run: dvc repro --"
     )
@@ -115,5 +115,5 @@ def test_neither_torch_nor_executorch_is_imported(ran: Path) -> None:
         "import armdigits.pictures.reading, armdigits.cli.predict\n"
         "print({'torch', 'executorch'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "set()\n"

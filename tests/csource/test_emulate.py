@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from armdigits.csource import emulate, toolchain
+from armdigits.csource import binding, emulate, toolchain
 
 FIRST_PIXEL = "void digits_logits(const unsigned char *image, float *logits) { logits[0] = (float)image[0]; }\n"
 REMEMBERS = (
@@ -19,7 +19,7 @@ IMAGES = np.array([[7, 1], [200, 2]], np.uint8)
 def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("counter")
     toolchain.write({"counter.c": emulate.COUNTER_SOURCE}, folder)
-    toolchain.compile_files([folder / "counter.c"], folder / "counter.so", ["-O2", "-shared", "-fPIC"])
+    toolchain.compile_files([folder / "counter.c"], folder / "counter.so", ["-O2", *binding.SHARED])
     return folder / "counter.so"
 
 

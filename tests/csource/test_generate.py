@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from armdigits.core.errors import BadInput
-from armdigits.csource import emulate, toolchain
+from armdigits.csource import binding, emulate, toolchain
 from armdigits.csource.generate import About, multiplications, sources, stack_bytes
 from armdigits.program import reference
 from armdigits.program.contents import Activation, Contents, Convolution, MaxPool, Window
@@ -21,7 +21,7 @@ from tests.program.networks import PIXEL, contents, convolutional, halves, linea
 
 ABOUT = About("folder shapes", ("a circle", "a cross"), "98 % of 10 test images", "ab" * 32)
 NETWORK, CONVOLUTIONAL = network(784, 96, 256, 10), convolutional()
-COMPILERS = {"zig": [sys.executable, "-m", "ziglang", "cc"], "gcc": ["gcc"], "clang": ["clang"]}
+COMPILERS = {"zig": [sys.executable, "-m", "ziglang", "cc", *toolchain.HERE], "gcc": ["gcc"], "clang": ["clang"]}
 FUSED = ["-O3", "-march=native", "-ffp-contract=fast"]
 OPTIONS = [["-O0"], ["-O1"], ["-O2"], ["-O3"], ["-Os"], ["-O3", "-funroll-loops", "-flto"], FUSED, ["-O0", *FUSED[1:]]]
 SVE = ["aarch64-linux-gnu-gcc", "-static", "-march=armv8-a+sve"]
@@ -107,7 +107,7 @@ def test_both_entries_equal_the_reference_to_the_bit(
 def test_targets_with_fused_multiply_add_round_as_the_reference(tmp_path: Path, name: str) -> None:
     toolchain.write({"counter.c": emulate.COUNTER_SOURCE}, tmp_path)
     counter = tmp_path / "counter.so"
-    toolchain.compile_files([tmp_path / "counter.c"], counter, ["-shared", "-fPIC"])
+    toolchain.compile_files([tmp_path / "counter.c"], counter, binding.SHARED)
     target = toolchain.TARGETS[name]
     target = replace(target, flags=(*target.flags, "-ffp-contract=fast"))
     program, images = halves(200), pictures(4)
@@ -171,40 +171,50 @@ def test_arithmetic_that_the_source_cannot_use_is_an_error_at_compile_time(
     written: Path, option: str, message: str
 ) -> None:
     command = [*COMPILERS["zig"], "-w", option, "-fsyntax-only", "digits.c"]
-    done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=written, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode != 0
     assert message in done.stderr
 
 
 def test_the_header_can_be_used_from_cpp(written: Path) -> None:
     (written / "main.cpp").write_text(
-        '#include "digits.h"\nint main() { static const uint8_t image[784] = {}; return digits_predict(image); }\n'
+        '#include "digits.h"\nint main() { static const uint8_t image[784] = {}; return digits_predict(image); }\n',
+        "utf-8",
     )
     zig = COMPILERS["zig"]
     subprocess.run([*zig, "-std=c99", "-O2", "-c", "digits.c", "-o", "digits.o"], cwd=written, check=True)
-    cpp = [*zig[:-1], "c++", "-std=c++11", "-Wall", "-Werror", "main.cpp", "digits.o", "-o", "main"]
+    cpp = ["c++" if part == "cc" else part for part in zig]
+    cpp += ["-std=c++11", "-Wall", "-Werror", "main.cpp", "digits.o", "-o", "main"]
     subprocess.run(cpp, cwd=written, check=True)
     digit = int(expected(NETWORK, np.zeros((1, 28, 28), np.uint8)).argmax())
     assert subprocess.run(["./main"], cwd=written, check=False).returncode == digit
 
 
+def test_what_is_compiled_for_this_machine_takes_no_header_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "x.c").write_text("#include <errno.h>\n", "utf-8")
+    done = subprocess.run([*COMPILERS["zig"], "-M", "x.c"], cwd=tmp_path, capture_output=True, check=True)
+    headers = [word for word in done.stdout.decode().split() if word.endswith(".h")]
+    assert headers
+    assert all("ziglang" in header for header in headers)
+
+
 def test_the_source_needs_no_library_no_heap_and_no_static_variables(written: Path) -> None:
-    code = (written / "digits.c").read_text()
-    includes = re.findall(r"#include [<\"]([\w.]+)", code + (written / "digits.h").read_text())
+    code = (written / "digits.c").read_text("utf-8")
+    includes = re.findall(r"#include [<\"]([\w.]+)", code + (written / "digits.h").read_text("utf-8"))
     assert set(includes) == {"digits.h", "float.h", "limits.h", "stdint.h"}
     assert not re.search(r"\b(malloc|free|memcpy|memset)\b", code)
     assert all("const" in line or "(" in line for line in code.splitlines() if line.startswith("static"))
 
 
 def test_the_head_says_data_accuracy_weights_and_licence(written: Path) -> None:
-    head = (written / "digits.c").read_text()[:1500]
+    head = (written / "digits.c").read_text("utf-8")[:1500]
     for text in ("2 classes; trained on folder shapes", ABOUT.accuracy, ABOUT.weights_sha256, "784-96-256-10"):
         assert text in head
     assert "SPDX-License-Identifier: MIT" in head
 
 
 def test_the_header_names_the_classes_in_the_order_of_the_logits(written: Path) -> None:
-    header = (written / "digits.h").read_text()
+    header = (written / "digits.h").read_text("utf-8")
     assert "Classes, in the order of the logits:\n   a circle, a cross\n" in header
     assert "digit " not in header.lower()
 
@@ -285,11 +295,11 @@ def test_a_program_that_the_source_cannot_express_is_refused_in_one_line(case: s
 @pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("cc"), reason="no cmake or no compiler here")
 def test_the_example_builds_with_cmake_and_reads_a_picture(written: Path) -> None:
     for command in (["cmake", "-B", "build"], ["cmake", "--build", "build"]):
-        done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=written, capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     image = pictures(10)[5]
     (written / "7.pgm").write_bytes(b"P5\n# a comment\n28 28\n255\n" + image.tobytes())
-    done = subprocess.run(["./build/digits", "7.pgm"], cwd=written, capture_output=True, text=True, check=True)
+    done = subprocess.run(["./build/digits", "7.pgm"], cwd=written, capture_output=True, encoding="utf-8", check=True)
     digit, *rows = done.stdout.splitlines()
     logits = expected(NETWORK, image[None])[0].astype(np.float64)
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()

@@ -81,14 +81,14 @@ def test_any_reader_of_safetensors_can_read_a_split(folder: Path) -> None:
 @pytest.mark.parametrize(("before", "after"), [('"digits"', '"mnist"'), ('"images": 60', '"images": 61'), (",", "")])
 def test_a_changed_record_is_refused(folder: Path, before: str, after: str) -> None:
     write_some_data()
-    paths.PROVENANCE.write_text(paths.PROVENANCE.read_text().replace(before, after))
+    paths.PROVENANCE.write_text(paths.PROVENANCE.read_text("utf-8").replace(before, after), "utf-8")
     with pytest.raises(BadInput, match="^data/provenance.json: .*; run: dvc repro --force download$"):
         read_provenance()
 
 
 def test_a_record_without_its_checksum_is_refused(folder: Path) -> None:
     Path("data").mkdir()
-    paths.PROVENANCE.write_text('{"name": 1}')
+    paths.PROVENANCE.write_text('{"name": 1}', "utf-8")
     with pytest.raises(BadInput, match="^data/provenance.json: changed since download wrote it; run: dvc repro"):
         read_provenance()
 

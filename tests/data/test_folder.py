@@ -1,6 +1,8 @@
 """One's own pictures in folders, read as a data set or added to another one."""
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
 from armdigits.data import folder as pictures
 from armdigits.pictures.reading import mnist_image
-from tests.helpers import write_pictures
+from tests.helpers import ASCII, run, write_pictures
 
 MINE = Dataset(name="folder", path="mine", validation=6, seed=1)
 
@@ -61,22 +63,27 @@ def test_the_test_images_are_stratified_and_depend_on_the_seed_only(mine: Path) 
 def test_what_cannot_be_used_is_listed_with_the_reason(mine: Path) -> None:
     (mine / "a" / "3.png").write_bytes((mine / "a" / "3.png").read_bytes()[:60])
     (mine / "a" / "4.png").write_bytes(b"")
-    (mine / "b" / "notes.txt").write_text("no picture")
+    (mine / "b" / "notes.txt").write_text("no picture", "utf-8")
     (mine / "b" / "copy.png").write_bytes((mine / "c" / "0.png").read_bytes())
     (mine / "c" / "gone.png").symlink_to("nowhere")
     (mine / "c" / "more").mkdir()
+    os.mkfifo(mine / "c" / "pipe\x1b[31m.png")
+    with (mine / "c" / "sparse.png").open("wb") as file:
+        file.truncate(10_000_000_000)
     (mine / "stray.png").write_bytes((mine / "a" / "0.png").read_bytes())
-    (mine / "a" / ".hidden").write_text("ignored")
+    (mine / "a" / ".hidden").write_text("ignored", "utf-8")
     images = pictures.load(MINE)
     assert len(images.train) + len(images.test) == 34
     assert list(images.left_out) == [
+        "c/gone.png: No such file or directory",
         "c/more: a folder within that of a class",
+        r"c/pipe\x1b[31m.png: not a regular file",
+        "c/sparse.png: larger than 200 MB",
         "stray.png: not in the folder of a class",
         "a/3.png: a damaged picture",
         "a/4.png: empty",
-        "b/notes.txt: not a picture, or a format that is not supported; save it as JPEG or PNG",
+        "b/notes.txt: not a picture in AVIF, BMP, GIF, HEIC, JPEG, PNG, PPM, TIFF or WebP; save it as JPEG or PNG",
         "c/0.png: the same file as b/copy.png",
-        "c/gone.png: No such file or directory",
     ]
 
 
@@ -96,7 +103,7 @@ def test_too_few_pictures_that_can_be_read_are_refused_after_the_reasons(mine: P
     for path in mine.glob("c/*.png"):
         path.write_bytes(b"damaged")
     lines = refusal()
-    assert lines[0] == "c/0.png: not a picture, or a format that is not supported; save it as JPEG or PNG"
+    assert lines[0].startswith("c/0.png: not a picture in AVIF, BMP, ")
     assert lines[-2:] == ["... and 2 more", "mine: expected at least 10 pictures of each class, found c: 0"]
 
 
@@ -128,6 +135,25 @@ def test_another_number_of_classes_and_odd_names_are_refused(folder: Path, names
 def test_a_path_that_is_no_folder_is_refused(mine: Path, path: str | None, reason: str) -> None:
     with pytest.raises(BadInput, match=f"^params.yaml: dataset.path: {re.escape(reason)}$"):
         pictures.survey(MINE.model_copy(update={"path": path}))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
+def test_a_folder_whose_real_name_is_not_utf8_is_refused_before_a_picture_is_read(mine: Path) -> None:
+    mine.rename(os.fsdecode(b"\xe4"))
+    Path("link").symlink_to(os.fsdecode(b"\xe4"))
+    with pytest.raises(BadInput) as caught:
+        pictures.survey(MINE.model_copy(update={"path": "link"}))
+    line = "link: expected a folder with a name in UTF-8, got '\\udce4'; rename it"
+    assert str(caught.value) == f"params.yaml: dataset.path: {line}"
+
+
+def test_names_of_classes_do_not_depend_on_the_locale(folder: Path) -> None:
+    write_pictures(folder / "mine", 10, {"ä": 3, "か": 4})
+    code = "from armdigits.core.parameters import Dataset; from armdigits.data import folder\n"
+    code += "mine = Dataset(name='folder', path='mine', validation=7, seed=1)\n"
+    code += "print(ascii(folder.survey(mine).classes), ascii(folder.load(mine).classes))"
+    done = run(folder, sys.executable, "-c", code, **ASCII)
+    assert done.stdout == f"{('ä', 'か')!a} {('ä', 'か')!a}\n", done.stderr
 
 
 @pytest.mark.parametrize("absolute", [False, True])

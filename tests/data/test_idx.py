@@ -1,14 +1,18 @@
 """Data sets in MNIST's format: four IDX files in a folder."""
 
 import gzip
+import math
+import os
 import shutil
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
 import torch
 
 from armdigits.core.errors import BadInput
+from armdigits.core.files import LFS_POINTER
 from armdigits.core.parameters import Dataset
 from armdigits.data import idx
 from armdigits.data.dataset import Split
@@ -56,8 +60,9 @@ def test_the_survey_counts_what_is_loaded(fashion: Path) -> None:
     assert len(survey.files) == 4
 
 
-def test_the_images_of_emnist_are_put_upright(folder: Path) -> None:
-    write_idx(folder / "fashion", {"train": TRAIN, "test": TEST}, "emnist-letters-")
+@pytest.mark.parametrize("prefix", ["emnist-letters-", "EMNIST-letters-"])
+def test_the_images_of_emnist_are_put_upright(folder: Path, prefix: str) -> None:
+    write_idx(folder / "fashion", {"train": TRAIN, "test": TEST}, prefix)
     images = idx.load(FASHION)
     assert torch.equal(images.train.images, TRAIN.images.transpose(1, 2))
     assert torch.equal(images.test.images, TEST.images.transpose(1, 2))
@@ -73,12 +78,12 @@ def test_labels_may_start_at_1_and_have_gaps_and_are_the_names_of_the_classes(fo
 
 def test_a_file_may_name_the_classes(fashion: Path) -> None:
     names = ["T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
-    (fashion / "classes.txt").write_text("\n".join(names) + "\n")
+    (fashion / "classes.txt").write_text("\n".join(names) + "\n", "utf-8")
     assert idx.load(FASHION).classes == tuple(names)
     assert fashion / "classes.txt" in [fashion / path.name for path in idx.survey(FASHION).files]
-    (fashion / "classes.txt").write_text("\n".join(names[:-1]))
+    (fashion / "classes.txt").write_text("\n".join(names[:-1]), "utf-8")
     assert refusal(fashion) == "fashion/classes.txt: expected 10 lines, one for each label, found 9"
-    (fashion / "classes.txt").write_text("\n".join([*names[:-1], "coat"]))
+    (fashion / "classes.txt").write_text("\n".join([*names[:-1], "coat"]), "utf-8")
     assert refusal(fashion) == "fashion/classes.txt: expected each name of a class once, found coat again"
 
 
@@ -92,6 +97,12 @@ def test_mnists_own_files_are_read_as_the_data_set_mnist_is(folder: Path) -> Non
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 HEADER = struct.pack(">4B3I", 0, 0, 8, 3, 60, 28, 28)
+SAME_LABELS = struct.pack(">4BI", 0, 0, 8, 1, 60) + bytes(60)
+
+
+def images(*shape: int) -> bytes:
+    """An IDX file of black images."""
+    return struct.pack(">4B3I", 0, 0, 8, 3, *shape) + bytes(math.prod(shape))
 
 
 @pytest.mark.parametrize(
@@ -102,13 +113,18 @@ HEADER = struct.pack(">4B3I", 0, 0, 8, 3, 60, 28, 28)
          "found 0x00000d03"),
         (LABELS, HEADER, "expected an IDX file of magic number 0x00000801 (uint8, 1 dimension), found 0x00000803"),
         (IMAGES, HEADER[:10], "ends within its header; copy it again"),
-        (IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, 60, 32, 20), "expected images of 28x28 pixels, found 32x20"),
-        (IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, 59, 28, 28), "59 images, but 60 labels in " + LABELS),
-        (LABELS, struct.pack(">4BI", 0, 0, 8, 1, 60) + bytes(59), "expected 60 bytes after the header, found 59; "
-         "copy it again"),
-        (LABELS, struct.pack(">4BI", 0, 0, 8, 1, 60) + bytes(60), "labels that no training image has"),
+        (IMAGES, images(1, 32, 20), "expected images of 28x28 pixels, found 32x20"),
+        (IMAGES, images(59, 28, 28), "59 images, but 60 labels in " + LABELS),
+        (LABELS, SAME_LABELS[:-1], "expected 60 bytes after the header, found 59; copy it again"),
+        (IMAGES, HEADER + bytes(47_041), "expected 47,040 bytes after the header, found 47,041; copy it again"),
+        (IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, 2_000_000, 28, 28), "expected at most 1,000,000,000 bytes after the "
+         "header, which says 1,568,000,000"),
+        (IMAGES, LFS_POINTER + b"v1", "a Git LFS pointer, not the file itself; run: git lfs pull"),
+        (IMAGES, gzip.compress(HEADER), "is compressed; add .gz to its name"),
+        (LABELS, SAME_LABELS, "labels that no training image has"),
     ],
-    ids=["empty", "floats", "images as labels", "header", "size", "count", "length", "one class"],
+    ids=["empty", "floats", "images as labels", "header", "size", "count", "length", "longer", "huge", "LFS",
+         "compressed", "one class"],
 )  # fmt: skip
 def test_a_file_that_is_not_what_its_name_says_is_refused_before_images_are_read(
     folder: Path, name: str, content: bytes, line: str
@@ -120,9 +136,39 @@ def test_a_file_that_is_not_what_its_name_says_is_refused_before_images_are_read
     assert found.startswith("fashion/")
 
 
+def test_a_compressed_file_that_expands_to_more_than_its_header_says_is_not_expanded(fashion: Path) -> None:
+    bomb = gzip.compress(SAME_LABELS + bytes(100_000_000), 1)
+    (fashion / f"{LABELS}.gz").write_bytes(bomb)
+    tracemalloc.start()
+    line = refusal(fashion)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert line == f"fashion/{LABELS}.gz: expected 60 bytes after the header, found more; copy it again"
+    assert peak < 10_000_000
+
+
+def test_a_file_without_end_is_refused_before_it_is_opened(fashion: Path) -> None:
+    for name, reason in ((f"{IMAGES}.gz", "not a regular file"), ("classes.txt", "not a regular file")):
+        (fashion / name).unlink(missing_ok=True)
+        os.mkfifo(fashion / name)
+        assert refusal(fashion) == f"fashion/{name}: cannot be read ({reason})"
+        (fashion / name).unlink()
+        write_idx(fashion, {"train": TRAIN})
+    with (fashion / f"{IMAGES}.gz").open("wb") as file:
+        file.truncate(10_000_000_000)  # sparse: it takes no space
+    assert refusal(fashion) == f"fashion/{IMAGES}.gz: cannot be read (larger than 1,000 MB)"
+
+
+def test_a_gz_file_that_a_browser_has_decompressed_is_named_with_the_remedy(fashion: Path) -> None:
+    path = fashion / f"{LABELS}.gz"
+    path.write_bytes(unpack(path))
+    assert refusal(fashion) == f"fashion/{LABELS}.gz: is not compressed; remove .gz from its name"
+
+
 def test_images_that_are_cut_off_are_refused_when_they_are_read(folder: Path) -> None:
-    write_idx(folder / "fashion", {"train": TRAIN, "t10k": TEST}, compressed=False)
-    (folder / "fashion" / IMAGES).write_bytes((folder / "fashion" / IMAGES).read_bytes()[:-1])
+    write_idx(folder / "fashion", {"train": TRAIN, "t10k": TEST})
+    path = folder / "fashion" / f"{IMAGES}.gz"
+    path.write_bytes(gzip.compress(unpack(path)[:-1]))
     idx.survey(FASHION)
     with pytest.raises(BadInput, match="^fashion/.*expected 47,040 bytes after the header, found 47,039; copy it"):
         idx.load(FASHION)
@@ -133,7 +179,7 @@ def test_a_label_without_a_test_image_is_refused(folder: Path) -> None:
     assert refusal(folder) == f"fashion/{LABELS}.gz: labels that no test image has (9)"
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(bytes(60))[:-9]], ids=["text", "cut off"])
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(SAME_LABELS)[:-9]], ids=["text", "cut off"])
 def test_a_damaged_gzip_file_is_refused(fashion: Path, content: bytes) -> None:
     (fashion / f"{LABELS}.gz").write_bytes(content)
     assert f"fashion/{LABELS}.gz: not a complete gzip file (" in refusal(fashion)

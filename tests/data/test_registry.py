@@ -29,7 +29,7 @@ def test_an_unknown_name_is_refused_with_all_that_there_are() -> None:
 
 def test_the_survey_of_digits_counts_what_is_loaded() -> None:
     survey, images = registry.survey(DIGITS), registry.load(DIGITS)
-    assert survey == (images.classes, len(images.train), len(images.test), (), 0)
+    assert survey == (images.classes, len(images.train), len(images.test), (), 0, 0)
 
 
 def test_pictures_are_added_to_the_training_images_of_digits(folder: Path) -> None:
@@ -45,7 +45,7 @@ def test_pictures_are_added_to_the_training_images_of_digits(folder: Path) -> No
 
 def test_a_survey_imports_neither_torch_nor_what_reads_images() -> None:
     program = "import sys, armdigits.data.registry; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert not {"torch", "torchvision", "sklearn", "scipy", "PIL"} & set(done.stdout.split())
 
 
@@ -82,7 +82,7 @@ def test_the_checksums_of_idx_files_are_recorded_once_and_hold_from_then_on(fold
     write_idx(folder / "my fashion", {"train": some_images(60, 1), "t10k": some_images(30, 2)})
     dataset = Dataset(name="idx", path="my fashion", validation=20, seed=1)
     registry.record(dataset, registry.survey(dataset))
-    written = paths.CHECKSUMS.read_text()
+    written = paths.CHECKSUMS.read_text("utf-8")
     subprocess.run(["sha256sum", "--check", "--strict", paths.CHECKSUMS], check=True)
     write_idx(folder / "my fashion", {"train": some_images(60, 3)})
     with pytest.raises(BadInput) as caught:
@@ -90,21 +90,23 @@ def test_the_checksums_of_idx_files_are_recorded_once_and_hold_from_then_on(fold
     (line,) = str(caught.value).splitlines()
     assert line.startswith("my fashion/train-images-idx3-ubyte.gz: expected SHA-256 ")
     assert line.endswith("restore the file, or remove its line from data/checksums.txt to accept this one")
-    assert paths.CHECKSUMS.read_text() == written
-    paths.CHECKSUMS.write_text("".join(line for line in written.splitlines(True) if "train-images" not in line))
+    assert paths.CHECKSUMS.read_text("utf-8") == written
+    paths.CHECKSUMS.write_text(
+        "".join(line for line in written.splitlines(True) if "train-images" not in line), "utf-8"
+    )
     registry.record(dataset, registry.survey(dataset))
-    assert len(paths.CHECKSUMS.read_text().splitlines()) == len(written.splitlines())
+    assert len(paths.CHECKSUMS.read_text("utf-8").splitlines()) == len(written.splitlines())
 
 
 def test_the_list_of_checksums_exists_without_idx_files_too(folder: Path) -> None:
     registry.record(DIGITS, registry.survey(DIGITS))
-    assert paths.CHECKSUMS.read_text() == HEADER
+    assert paths.CHECKSUMS.read_text("utf-8") == HEADER
 
 
 def test_files_whose_names_are_not_utf8_have_checksums_too(folder: Path) -> None:
     path = Path(b"f\xff".decode(errors="surrogateescape"))
     try:
-        path.write_text("x")
+        path.write_text("x", "utf-8")
     except OSError:
         pytest.skip("this file system has no such names")
     hold(checksums((path,)))
@@ -112,23 +114,45 @@ def test_files_whose_names_are_not_utf8_have_checksums_too(folder: Path) -> None
     assert b"  f\xff\n" in paths.CHECKSUMS.read_bytes()
 
 
-SIZES = [(2, 16, 4), (3, 100, 25), (10, 1_437, 360), (47, 112_800, 18_800), (100, 800, 200)]
+def test_a_path_with_an_odd_line_separator_is_found_again(folder: Path) -> None:
+    path = Path("a\u2028b")
+    path.write_text("x", "utf-8")
+    hold(checksums((path,)))
+    path.write_text("y", "utf-8")
+    with pytest.raises(BadInput, match="expected SHA-256"):
+        hold(checksums((path,)))
 
 
-@pytest.mark.parametrize(("classes", "train", "test"), SIZES)
-def test_the_values_for_any_number_of_images_fit_it(classes: int, train: int, test: int) -> None:
-    survey = Survey(tuple(map(str, range(classes))), train, test)
-    content = yaml.safe_load(PARAMETERS.read_text())
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [("", 1), (HEADER[:-1], 2), (HEADER + "0" * 64 + " x\n", 3), (HEADER + "0" * 64 + "  x", 3), ("<<<<<<< main\n", 1)],
+    ids=["empty", "cut comment", "one space", "cut path", "conflict"],
+)
+def test_a_list_of_checksums_that_is_empty_or_malformed_is_refused(folder: Path, content: str, number: int) -> None:
+    paths.CHECKSUMS.parent.mkdir()
+    paths.CHECKSUMS.write_text(content, "utf-8")
+    with pytest.raises(BadInput, match=f"^data/checksums.txt: line {number}: expected a SHA-256, "):
+        hold({Path("x"): "1" * 64})
+    assert paths.CHECKSUMS.read_text("utf-8") == content
+
+
+SIZES = [(2, 16, 4, 3), (3, 100, 25, 25), (10, 1_437, 360, 0), (47, 112_800, 18_800, 400), (100, 800, 200, 2)]
+
+
+@pytest.mark.parametrize(("classes", "train", "test", "largest"), SIZES)
+def test_the_values_for_any_number_of_images_fit_it(classes: int, train: int, test: int, largest: int) -> None:
+    survey = Survey(tuple(map(str, range(classes))), train, test, largest_class=largest)
+    content = yaml.safe_load(PARAMETERS.read_text("utf-8"))
     for section, values in registry.presets("folder", survey).items():
         content[section].update(values)
     parameters = parse_parameters(yaml.dump(content).encode(), paths.PARAMETERS)
     check_sizes(parameters, classes, train)
-    assert 0 < parameters.evaluate.min_accuracy <= 0.5
+    assert max(1 / classes, min(largest / test, 0.999)) < parameters.evaluate.min_accuracy
 
 
 @pytest.mark.parametrize("name", ["mnist", "digits"])
 def test_large_data_sets_have_the_batch_sizes_of_params_yaml(name: str) -> None:
-    content = yaml.safe_load(PARAMETERS.read_text())
+    content = yaml.safe_load(PARAMETERS.read_text("utf-8"))
     presets = registry.presets(name, registry.survey(DIGITS.model_copy(update={"name": name})))
     for section in ("teach", "train"):
         assert presets[section] == {"batch_size": content[section]["batch_size"]}

@@ -4,7 +4,10 @@ import gzip
 import hashlib
 import os
 import shutil
+import ssl
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +18,7 @@ import pytest
 import torch
 
 from armdigits.core.errors import BadInput, Failure
+from armdigits.core.files import LFS_POINTER
 from armdigits.data import sources
 from tests.helpers import MNIST, needs_mnist
 
@@ -58,8 +62,29 @@ class Handler(SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "1000000")
             self.end_headers()
             self.wfile.write(b"half")
+        elif left and kind == "drip":
+            self.send_response(200)
+            self.end_headers()
+            for _ in range(100):
+                self.wfile.write(b"x")
+                time.sleep(0.1)
+        elif left and kind == "endless":
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                self.wfile.write(bytes(1 << 16))
+        elif left and kind == "moved":
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.end_headers()
+            self.wfile.write(b"see there")
         else:
             super().do_GET()
+
+    def end_headers(self) -> None:
+        if "encoded" in self.faults:
+            self.send_header("Content-Encoding", "gzip")
+        super().end_headers()
 
     def log_message(self, *_arguments: Any) -> None:
         pass
@@ -107,6 +132,63 @@ def test_a_download_that_fails_twice_is_tried_a_third_time(mirror: Mirror, tmp_p
     assert fetch(tmp_path, content) == content
 
 
+def test_a_redirection_is_followed(mirror: Mirror, tmp_path: Path) -> None:
+    content = put_small(mirror.folder)
+    mirror.faults[f"/{NAMES[3]}"] = ("moved", 2)
+    assert fetch(tmp_path, content) == content
+
+
+def test_a_gz_file_that_is_sent_as_compressed_text_is_not_decompressed(mirror: Mirror, tmp_path: Path) -> None:
+    content = put_small(mirror.folder)
+    mirror.faults["encoded"] = ("", 0)
+    assert fetch(tmp_path, content) == content
+
+
+def test_of_a_body_without_end_no_more_than_the_published_size_is_read(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.faults[f"/{NAMES[3]}"] = ("endless", 1)
+    with pytest.raises(BadInput, match=r"found [0-9a-f]{32} \(more than 4542 bytes\)"):
+        fetch(tmp_path, b"")
+
+
+def test_a_transfer_that_never_ends_is_given_up(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "TRANSFER_S", 0.5)
+    mirror.faults[f"/{NAMES[3]}"] = ("drip", 1)
+    with pytest.raises(Failure, match="took longer than 0.5 s"):
+        fetch(tmp_path, b"")
+
+
+@pytest.mark.parametrize("kind", ["gone", "busy", "moved", ""])
+def test_a_password_in_the_url_is_not_printed(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    put_small(mirror.folder)
+    mirror.faults[f"/{NAMES[3]}"] = (kind, 99)
+    monkeypatch.setenv("DATA_MIRROR", os.environ["DATA_MIRROR"].replace("//", "//someone:secret@"))
+    with pytest.raises(Failure) as caught:
+        fetch(tmp_path, b"")
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).startswith("http://***@127.0.0.1:")
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_a_certificate_that_is_not_trusted_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(["openssl", "req", *options], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as https:
+        https.socket = context.wrap_socket(https.socket, server_side=True)
+        threading.Thread(target=https.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setenv("DATA_MIRROR", f"https://127.0.0.1:{https.server_port}")
+        with pytest.raises(Failure, match="self-signed certificate; set REQUESTS_CA_BUNDLE to the file with your"):
+            fetch(tmp_path, b"")
+        https.shutdown()
+
+
 def test_a_file_that_a_mirror_does_not_have_is_requested_once(mirror: Mirror, tmp_path: Path) -> None:
     mirror.faults[f"/{NAMES[3]}"] = ("gone", 99)
     with pytest.raises(Failure, match="404"):
@@ -152,6 +234,10 @@ def test_when_all_public_mirrors_fail_each_is_named_with_its_reason_and_what_to_
         ("file:///gone/%C3%BC%20x", "DATA_MIRROR: /gone/ü x: no such folder"),
         (".", f"DATA_MIRROR: .: has no {', '.join(NAMES)}"),
         ("ftp://host/mnist", "DATA_MIRROR: expected a folder, file://, http:// or https://, got ftp://host/mnist"),
+        (
+            "ftp://me:secret@host/mnist",
+            "DATA_MIRROR: expected a folder, file://, http:// or https://, got ftp://***@host/mnist",
+        ),
         ("htps://host/mnist", "DATA_MIRROR: expected a folder, file://, http:// or https://, got htps://host/mnist"),
     ],
 )
@@ -178,9 +264,11 @@ def test_a_file_is_read_from_a_folder_with_any_name(tmp_path: Path, monkeypatch:
     [
         (b"<!DOCTYPE html><p>Please log in", "an HTML page instead of a gzip file"),
         (gzip.compress(b"something else"), "bytes)"),
+        (b"<html>" + bytes(9000), "an HTML page instead of a gzip file"),
+        (LFS_POINTER + b"v1", "a Git LFS pointer, not the file itself; run: git lfs pull"),
         (b"", "(0 bytes)"),
     ],
-    ids=["page", "archive", "nothing"],
+    ids=["page", "archive", "long page", "LFS", "nothing"],
 )
 def test_a_file_with_another_md5_is_refused_with_both_checksums(
     mirror: Mirror, tmp_path: Path, found: bytes, words: str
@@ -218,9 +306,10 @@ def test_a_damaged_download_is_repeated(mirror: Mirror, tmp_path: Path) -> None:
         (gzip.compress(b"ab"), "not a gzip-compressed IDX file"),
         (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 9, 7, 2, 1])), "not a gzip-compressed IDX file"),
         (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])), r"expected an array \[10000\], found \[3\]"),
+        (gzip.compress(bytes([9, 9, 9, 9, 0, 0, 0, 3])), "not a gzip-compressed IDX file"),
         (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 39, 16, *[3] * 10000])), "expected an array of SHA-256"),
     ],
-    ids=["text", "cut", "short", "count", "shape", "values"],
+    ids=["text", "cut", "short", "count", "shape", "magic", "values"],
 )
 def test_an_array_other_than_the_published_one_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / NAMES[3]).write_bytes(content)

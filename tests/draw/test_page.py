@@ -98,7 +98,7 @@ def page_of(project: Path, folder: Path) -> Path:
         patch.chdir(project)
         text = render()
     path = folder / "draw.html"
-    path.write_text(text)
+    path.write_text(text, "utf-8")
     return path
 
 
@@ -286,7 +286,9 @@ def test_the_bars_show_any_number_of_classes(
 ) -> None:
     names = [f"class {number}" for number in range(count)]
     path = tmp_path / "draw.html"
-    path.write_text(re.sub(r'"classes": \[.*?\]', f'"classes": {json.dumps(names)}', page_file.read_text()))
+    path.write_text(
+        re.sub(r'"classes": \[.*?\]', f'"classes": {json.dumps(names)}', page_file.read_text("utf-8")), "utf-8"
+    )
     page = opened.load(path)
     shares = [(number * 7 % count) / (count * (count - 1) / 2) for number in range(count)]
     page.run("showBars(arguments[0], arguments[1])", shares, int(np.argmax(shares)))
@@ -300,7 +302,7 @@ def test_the_bars_show_any_number_of_classes(
 @needs_browser
 def test_a_browser_that_cannot_run_the_program_says_so(opened: Page, page_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "draw.html"
-    path.write_text(page_file.read_text().replace('id="program">AGFzbQ', 'id="program">AGFzbR'))
+    path.write_text(page_file.read_text("utf-8").replace('id="program">AGFzbQ', 'id="program">AGFzbR'), "utf-8")
     page = opened.load(path)
     assert page.text("problem").startswith("This browser cannot run the program")
     page.draw(DIGITS[1], 18)
@@ -320,8 +322,8 @@ def test_the_command_writes_the_page_where_it_is_told(ran: Path, capsys: pytest.
     assert main(["draw"]) == 0
     assert main(["draw", "-o", "site/digit.html"]) == 0
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [str(DRAW), "site/digit.html"]
-    text = DRAW.read_text()
-    assert text == Path("site/digit.html").read_text(), "the same run gives the same bytes"
+    text = DRAW.read_text("utf-8")
+    assert text == Path("site/digit.html").read_text("utf-8"), "the same run gives the same bytes"
     assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|https?://(?!www.w3.org/2000/svg)", text)
 
 

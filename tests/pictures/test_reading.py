@@ -13,6 +13,8 @@ from PIL import Image
 from scipy import ndimage
 
 from armdigits.core.errors import BadInput
+from armdigits.core.files import LFS_POINTER
+from armdigits.pictures.decode import decode
 from armdigits.pictures.reading import mnist_image
 
 
@@ -74,16 +76,49 @@ def test_margins_do_not_matter(margins: tuple[int, int, int, int]) -> None:
     assert similar(mnist_image(encoded(picture)), REFERENCE)
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm", "avif"])
 def test_common_formats_are_read(kind: str) -> None:
     assert similar(mnist_image(encoded(255 - seven(), kind)), REFERENCE)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I;16", "LA"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I;16", "LA", "LAB"])
 def test_colour_modes_are_read(mode: str) -> None:
     gray = 255 - seven()
-    picture = Image.fromarray(gray.astype(np.uint16) * 200) if mode == "I;16" else Image.fromarray(gray).convert(mode)
+    picture = Image.fromarray(gray.astype(np.uint16) * 200) if mode == "I;16" else converted(gray, mode)
     assert similar(mnist_image(encoded(picture, "tiff")), REFERENCE)
+
+
+def converted(gray: NDArray[np.uint8], mode: str) -> Image.Image:
+    return Image.fromarray(gray).convert("RGB" if mode == "LAB" else "L").convert(mode)  # LAB is made from RGB only
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff", "avif"])
+def test_a_file_of_several_pages_is_refused(kind: str) -> None:
+    pages = encoded(seven(), kind, save_all=True, append_images=[Image.fromarray(255 - seven())])
+    with pytest.raises(BadInput, match="^an animation, or several pages; save the one with the digit as JPEG or PNG$"):
+        mnist_image(pages)
+
+
+def test_of_a_phones_file_with_several_pictures_the_main_one_is_read() -> None:
+    blank = Image.new("L", (100, 100))
+    assert similar(mnist_image(encoded(seven(), "mpo", save_all=True, append_images=[blank])), REFERENCE)
+
+
+def test_values_of_any_size_are_scaled() -> None:
+    values = (255 - seven()).astype(np.float32)
+    for factor in (1e-45, 1e36, np.inf):
+        with np.errstate(all="ignore"):
+            picture = Image.fromarray(np.where(values > 127, values * np.float32(factor), -values))
+        assert np.isfinite(decode(encoded(picture, "tiff"))).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16", "F"])
+def test_a_picture_is_the_same_in_bands(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    big = np.asarray(Image.fromarray(255 - seven()).resize((1100, 777)))
+    picture = Image.fromarray(big.astype(np.uint16) * 200) if mode == "I;16" else Image.fromarray(big).convert(mode)
+    whole = decode(encoded(picture, "tiff"))
+    monkeypatch.setattr("armdigits.pictures.decode.BAND_PIXELS", 9_000)
+    assert np.array_equal(decode(encoded(picture, "tiff")), whole)
 
 
 @pytest.mark.parametrize("ink", [0, 255])
@@ -119,10 +154,18 @@ def test_a_digit_with_its_mass_at_the_edge_keeps_its_ink() -> None:
     ("content", "message"),
     [
         (b"", "empty"),
-        (b"hello", "not a picture, or a format that is not supported; save it as JPEG or PNG"),
+        (b"hello", "not a picture in AVIF, BMP, GIF, HEIC, JPEG, PNG, PPM, TIFF or WebP; save it as JPEG or PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a file in EPS, which is not read; save it as JPEG or PNG"),
+        (encoded(seven(), "dds"), "a file in DDS, which is not read; save it as JPEG or PNG"),
+        (LFS_POINTER + b"v1\noid sha256:0\n", "a Git LFS pointer, not the file itself; run: git lfs pull"),
         (encoded(seven())[:120], "a damaged picture"),
+        (encoded(seven())[:20], "a damaged picture"),
+        (encoded(seven(), "avif")[:-9], "a damaged picture"),
+        (encoded(seven(), "gif").replace(b"d\0d\0", b"\0\0\0\0"), "a damaged picture"),
+        (encoded(seven(), "jpeg", progressive=True) + 100 * b"\xff\xda", "a damaged picture"),
         (encoded(np.full((50, 50), 255, np.uint8)), "blank: no digit stands out from the background"),
         (encoded(np.zeros((1, 1), np.uint8)), "blank"),
+        (encoded(seven()[:, 65:66]), "blank: too narrow to show a digit"),
         (encoded(np.random.default_rng(0).normal(128, 30, (80, 80)).clip(0, 255).astype(np.uint8)), "blank"),
         (encoded(Image.new("RGBA", (40, 40))), "blank"),
         (encoded(Image.fromarray(np.full((30, 30), np.nan, np.float32)), "tiff"), "blank"),

@@ -170,7 +170,7 @@ def test_the_bytes_that_the_record_describes_are_read(written: bytes, weights_sh
 
 
 def test_the_record_has_the_digest_of_each_program_and_of_the_weights(written: bytes) -> None:
-    record = json.loads(paths.PROGRAM_RECORD.read_text())
+    record = json.loads(paths.PROGRAM_RECORD.read_text("utf-8"))
     digests = {"fp32.pte": files.sha256(b"other bytes"), "int8.pte": files.sha256(written)}
     assert record == {"weights_sha256": "0123", "programs_sha256": digests, "classes": ["0", "1"]}
 

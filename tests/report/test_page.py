@@ -61,7 +61,7 @@ def read() -> Reader:
 
 def change(path: Path, **values: object) -> None:
     """Change top-level keys of a JSON file."""
-    files.write_json(path, {**json.loads(path.read_text()), **values})
+    files.write_json(path, {**json.loads(path.read_text("utf-8")), **values})
 
 
 def test_the_page_loads_nothing_from_elsewhere(small_run):
@@ -117,14 +117,14 @@ def test_the_page_shows_every_parameter_with_its_comment(small_run):
         for name, value in values.items():
             assert name in words
             assert str(value) in words, name
-    comments = re.findall(r"^ *\w+:.*?# (.*)$", paths.PARAMETERS.read_text(), flags=re.MULTILINE)
+    comments = re.findall(r"^ *\w+:.*?# (.*)$", paths.PARAMETERS.read_text("utf-8"), flags=re.MULTILINE)
     assert len(comments) > 25
     for comment in comments:
         assert comment in words
 
 
 def test_a_parameter_without_a_comment_is_shown_too(small_run):
-    paths.PARAMETERS.write_text(re.sub(r" +#.*", "", paths.PARAMETERS.read_text()))
+    paths.PARAMETERS.write_text(re.sub(r" +#.*", "", paths.PARAMETERS.read_text("utf-8")), "utf-8")
     assert "calibration_samples" in read().words
 
 
@@ -160,7 +160,9 @@ def test_the_page_has_the_names_of_the_classes(small_run):
 
 
 def test_the_page_shows_no_more_mistakes_than_the_limit(small_run):
-    paths.PARAMETERS.write_text(re.sub(r"misclassified: \d+", "misclassified: 5", paths.PARAMETERS.read_text()))
+    paths.PARAMETERS.write_text(
+        re.sub(r"misclassified: \d+", "misclassified: 5", paths.PARAMETERS.read_text("utf-8")), "utf-8"
+    )
     assert sum(bool(re.fullmatch(r"\d → \d", word)) for word in read().words) == 5
 
 
@@ -185,7 +187,7 @@ def test_the_page_has_no_section_on_layers_without_figures_of_layers(small_run):
 
 def test_a_noisy_run_is_marked_next_to_its_headline_figures(small_run):
     assert "noisy run" not in read().words
-    content = json.loads(paths.BENCHMARK_DETAILS.read_text())
+    content = json.loads(paths.BENCHMARK_DETAILS.read_text("utf-8"))
     content["batch_1"]["noisy"] = True
     files.write_json(paths.BENCHMARK_DETAILS, content)
     words = read().words
@@ -194,7 +196,7 @@ def test_a_noisy_run_is_marked_next_to_its_headline_figures(small_run):
 
 
 def test_a_noisy_batch_other_than_the_first_leaves_the_headline_alone(small_run):
-    content = json.loads(paths.BENCHMARK_DETAILS.read_text())
+    content = json.loads(paths.BENCHMARK_DETAILS.read_text("utf-8"))
     content["batch_8"]["noisy"] = True
     files.write_json(paths.BENCHMARK_DETAILS, content)
     words = read().words
@@ -204,7 +206,7 @@ def test_a_noisy_batch_other_than_the_first_leaves_the_headline_alone(small_run)
 
 
 def test_markup_in_the_metrics_is_shown_as_text(small_run):
-    host = json.loads(paths.BENCHMARK_DETAILS.read_text())["host"]
+    host = json.loads(paths.BENCHMARK_DETAILS.read_text("utf-8"))["host"]
     change(paths.BENCHMARK_DETAILS, host={**host, "cpu": "<script>alert('x')</script>"})
     change(paths.QUANTIZE_DETAILS, layers={"<b>&": {"sqnr_db": 1.0}})
     reader = read()
@@ -257,7 +259,7 @@ def test_a_broken_table_names_the_stage_that_writes_it(small_run, path, content)
     ],
 )
 def test_a_missing_entry_names_the_file_and_the_stage(small_run, path, key):
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text("utf-8"))
     del content[key]
     files.write_json(path, content)
     with pytest.raises(BadInput, match=rf"^{path}: has no entry {key}; run: dvc repro --force \w+$"):
@@ -271,12 +273,12 @@ def test_the_command_writes_the_page_of_a_real_run(ran):
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [str(REPORT), str(DRAW)]
     assert DRAW.parent == REPORT.parent, "the link leads there"
     assert (ran / DRAW).exists()
-    text = (ran / REPORT).read_text()
+    text = (ran / REPORT).read_text("utf-8")
     assert len(text) < 2_000_000
     words = Reader(text).words
-    quantize = json.loads(paths.QUANTIZE_METRICS.read_text())
+    quantize = json.loads(paths.QUANTIZE_METRICS.read_text("utf-8"))
     assert f"{quantize['int8']['accuracy'] * 100:.2f} %" in words
-    assert json.loads(paths.PROGRAM_RECORD.read_text())["programs_sha256"]["int8.pte"] in words
+    assert json.loads(paths.PROGRAM_RECORD.read_text("utf-8"))["programs_sha256"]["int8.pte"] in words
 
 
 def commit_all() -> None:

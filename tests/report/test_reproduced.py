@@ -19,9 +19,11 @@ def write(md5s: dict[str, str], **host: str) -> None:
     for name, digit in md5s.items():
         stage, _, path = name.partition("/")
         stages.setdefault(stage, []).append(f"    - path: {path}\n      md5: {digit * 32}\n")
-    Path("dvc.lock").write_text("stages:\n" + "".join(f"  {s}:\n    outs:\n{''.join(o)}" for s, o in stages.items()))
+    Path("dvc.lock").write_text(
+        "stages:\n" + "".join(f"  {s}:\n    outs:\n{''.join(o)}" for s, o in stages.items()), "utf-8"
+    )
     paths.HOST.parent.mkdir(exist_ok=True)
-    paths.HOST.write_text(json.dumps({**HOST, **host}))
+    paths.HOST.write_text(json.dumps({**HOST, **host}), "utf-8")
 
 
 def commit(folder: Path) -> None:
@@ -33,7 +35,7 @@ def commit(folder: Path) -> None:
 def committed(folder: Path) -> Path:
     """The folder with a committed run of two stages and the benchmark."""
     write({"train/model": "1", "quantize/int8": "2", "benchmark/times": "3"})
-    Path("params.yaml").write_text("train: 1")
+    Path("params.yaml").write_text("train: 1", "utf-8")
     commit(folder)
     return folder
 
@@ -74,7 +76,7 @@ def test_native_instructions_promise_nothing(folder):
 
 
 def test_the_results_of_other_parameters_are_not_compared(committed):
-    Path("params.yaml").write_text("train: 2")
+    Path("params.yaml").write_text("train: 2", "utf-8")
     write({"train/model": "4", "quantize/int8": "7"})
     assert compare_with_commit() == ("not compared with the commit, from which params.yaml differs", False)
 

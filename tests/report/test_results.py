@@ -24,7 +24,7 @@ def test_the_table_has_a_row_for_each_variant(small_run):
 
 
 def test_a_c_program_that_ran_under_no_emulator_has_no_size(small_run):
-    content = json.loads(paths.EXPORT_METRICS.read_text())
+    content = json.loads(paths.EXPORT_METRICS.read_text("utf-8"))
     del content["aarch64_dotprod"]
     files.write_json(paths.EXPORT_METRICS, content)
     assert cells()[-1][:3] == ["C program", "98.25 %", "-"]
@@ -38,23 +38,23 @@ def test_the_conditions_are_printed_below_the_table(small_run):
 
 
 def test_the_conditions_name_a_noisy_run(small_run):
-    content = json.loads(paths.BENCHMARK_DETAILS.read_text())
+    content = json.loads(paths.BENCHMARK_DETAILS.read_text("utf-8"))
     content["batch_1"]["noisy"] = True
     files.write_json(paths.BENCHMARK_DETAILS, content)
     assert "threads: 1, NOISY." in table()
 
 
 def test_metrics_of_two_data_sets_are_refused(small_run):
-    content = json.loads(paths.QUANTIZE_METRICS.read_text())
+    content = json.loads(paths.QUANTIZE_METRICS.read_text("utf-8"))
     files.write_json(paths.QUANTIZE_METRICS, {**content, "dataset": "mnist"})
     with pytest.raises(BadInput, match=r"^metrics/: of different data sets \(digits, mnist\); run: dvc repro$"):
         table()
 
 
 def test_only_the_table_of_the_readme_changes(small_run):
-    README.write_text(f"before\n{BEGIN}old\n{END}after\n")
+    README.write_text(f"before\n{BEGIN}old\n{END}after\n", "utf-8")
     write_readme()
-    assert README.read_text() == f"before\n{BEGIN}{table()}{END}after\n"
+    assert README.read_text("utf-8") == f"before\n{BEGIN}{table()}{END}after\n"
 
 
 def test_a_readme_without_markers_is_refused():

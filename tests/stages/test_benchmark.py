@@ -13,12 +13,12 @@ from tests.helpers import run_stage_here, set_parameters
 
 @pytest.fixture(scope="module")
 def details(pipeline: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((pipeline / paths.BENCHMARK_DETAILS).read_text())
+    content: dict[str, Any] = json.loads((pipeline / paths.BENCHMARK_DETAILS).read_text("utf-8"))
     return content
 
 
 def test_the_metrics_are_the_medians_and_ratios_of_the_details(pipeline: Path, details: dict[str, Any]) -> None:
-    metrics = json.loads((pipeline / paths.BENCHMARK_METRICS).read_text())
+    metrics = json.loads((pipeline / paths.BENCHMARK_METRICS).read_text("utf-8"))
     assert list(metrics) == ["batch_1", "batch_8"]
     for batch, figures in metrics.items():
         assert set(figures) == {*MAIN_VARIANTS, *MAIN_RATIOS}
@@ -75,7 +75,7 @@ def test_too_high_a_ratio_fails_after_everything_is_written_unless_noisy(
         path.unlink()
     code = run_stage_here("benchmark")
     assert all(path.exists() for path in outputs)
-    noisy = json.loads(paths.BENCHMARK_DETAILS.read_text())["batch_1"]["noisy"]
+    noisy = json.loads(paths.BENCHMARK_DETAILS.read_text("utf-8"))["batch_1"]["noisy"]
     printed = capsys.readouterr()
     assert code == (0 if noisy else 1)
     assert ("not enforced, because the timings are noisy" in printed.out) is noisy

@@ -17,7 +17,7 @@ from tests.helpers import run
 
 @pytest.fixture
 def text(pipeline: Path) -> str:
-    return (pipeline / paths.MODEL_CARD).read_text()
+    return (pipeline / paths.MODEL_CARD).read_text("utf-8")
 
 
 def snippet(text: str, language: str) -> str:

@@ -35,7 +35,7 @@ def logits_for(predicted: list[int]) -> torch.Tensor:
 
 def read(path: Path) -> dict[str, float]:
     """The content of a JSON file."""
-    content: dict[str, float] = json.loads(path.read_text())
+    content: dict[str, float] = json.loads(path.read_text("utf-8"))
     return content
 
 
@@ -93,11 +93,21 @@ def test_the_stage_writes_metrics_details_and_predictions_that_agree(
     metrics, details = read(paths.EVALUATE_METRICS), read(paths.EVALUATE_DETAILS)
     assert list(metrics) == ["dataset", "test_images", "accuracy", "loss", "macro_f1"]
     assert list(details) == ["calibration_error", "macro_precision", "macro_recall", "classes"]
-    rows = list(csv.DictReader(paths.PREDICTIONS.read_text().splitlines()))
+    rows = list(csv.DictReader(paths.PREDICTIONS.read_text("utf-8").splitlines()))
     assert len(rows) == metrics["test_images"] == 30
     assert sum(row["actual"] == row["predicted"] for row in rows) / len(rows) == metrics["accuracy"]
     assert Image.open(io.BytesIO(paths.MISCLASSIFIED.read_bytes())).format == "PNG"
     assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
+
+
+def test_classes_that_are_never_predicted_are_named(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_parameters(project, {"evaluate.min_accuracy": "0.0"})
+    predicted = [label % 8 for label in range(30)]
+    monkeypatch.setattr("stages.evaluate.logits_of", lambda *_: logits_for(predicted))
+    assert run_stage_here("evaluate") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "warning: never predicted: 8, 9"
 
 
 def test_too_low_an_accuracy_fails_after_all_outputs_are_written(

@@ -95,8 +95,8 @@ def test_a_target_without_its_emulator_is_left_out_and_named(
     monkeypatch.setattr(emulate, "missing", lambda _: "wasmtime")
     assert run_stage_here("export") == 0
     assert "wasm32: left out, as the package wasmtime is not installed" in capsys.readouterr().out
-    assert json.loads(paths.EXPORT_DETAILS.read_text())["left_out"] == {"wasm32": "wasmtime"}
-    assert "wasm32" not in json.loads(paths.EXPORT_METRICS.read_text())
+    assert json.loads(paths.EXPORT_DETAILS.read_text("utf-8"))["left_out"] == {"wasm32": "wasmtime"}
+    assert "wasm32" not in json.loads(paths.EXPORT_METRICS.read_text("utf-8"))
     assert written() == WRITTEN
 
 
@@ -138,16 +138,16 @@ def test_a_damaged_program_is_one_line_and_nothing_is_written(fast: Path, capsys
 def test_a_foreign_program_is_one_line_and_nothing_is_written(fast: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = paths.FP32_PROGRAM.read_bytes()
     paths.INT8_PROGRAM.write_bytes(content)
-    record = json.loads(paths.PROGRAM_RECORD.read_text())
+    record = json.loads(paths.PROGRAM_RECORD.read_text("utf-8"))
     record["programs_sha256"][paths.INT8_PROGRAM.name] = files.sha256(content)
-    paths.PROGRAM_RECORD.write_text(json.dumps(record))
+    paths.PROGRAM_RECORD.write_text(json.dumps(record), "utf-8")
     assert run_stage_here("export") == 2
     assert capsys.readouterr().err.startswith("export: C source: expected layers between two conversions")
     assert written() == []
 
 
 def test_a_compiler_that_fails_is_reported_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "digits.c").write_text("int main(void) { return nothing; }\n")
+    (tmp_path / "digits.c").write_text("int main(void) { return nothing; }\n", "utf-8")
     with pytest.raises(Failure, match="^ziglang: the compiler fails: [^\n]*undeclared[^\n]*$"):
         toolchain.compile_files([tmp_path / "digits.c"], tmp_path / "out", [])
 

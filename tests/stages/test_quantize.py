@@ -16,13 +16,13 @@ from tests.helpers import run_stage_here, set_parameters, some_images
 
 @pytest.fixture(scope="module")
 def metrics(pipeline: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((pipeline / paths.QUANTIZE_METRICS).read_text())
+    content: dict[str, Any] = json.loads((pipeline / paths.QUANTIZE_METRICS).read_text("utf-8"))
     return content
 
 
 @pytest.fixture(scope="module")
 def details(pipeline: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((pipeline / paths.QUANTIZE_DETAILS).read_text())
+    content: dict[str, Any] = json.loads((pipeline / paths.QUANTIZE_DETAILS).read_text("utf-8"))
     return content
 
 
@@ -55,7 +55,7 @@ def test_the_disagreements_explain_the_drop_in_accuracy(
     pipeline: Path, metrics: dict[str, Any], details: dict[str, Any]
 ) -> None:
     figures = details["disagreements"]
-    rows = (pipeline / paths.DISAGREEMENTS).read_text().splitlines()[1:]
+    rows = (pipeline / paths.DISAGREEMENTS).read_text("utf-8").splitlines()[1:]
     assert len(rows) == figures["count"] == round((1 - metrics["agreement"]) * 360)
     assert figures["fp32_right"] - figures["int8_right"] == round(metrics["accuracy_drop"] * 360)
     assert 0 <= figures["p_value"] <= 1
@@ -108,7 +108,7 @@ def test_a_failed_proof_writes_the_details_and_nothing_else(ran: Path, built: di
     with pytest.raises(GateFailed, match=f"^{line}(\n{line})+$"):
         quantize.main(load_parameters(paths.PARAMETERS))
     assert [path for path in outputs if path.exists()] == [paths.QUANTIZE_DETAILS]
-    details = json.loads(paths.QUANTIZE_DETAILS.read_text())
+    details = json.loads(paths.QUANTIZE_DETAILS.read_text("utf-8"))
     assert details["proofs"]["int8"]["weight_types"] is False
     assert all(details["proofs"]["fp32"].values())
 
@@ -119,6 +119,6 @@ def test_too_large_a_drop_fails_after_everything_is_written(
     set_parameters(ran, {"quantize.max_accuracy_drop": "-1.0"})
     paths.QUANTIZE_METRICS.unlink()
     assert run_stage_here("quantize") == 1
-    drop = json.loads(paths.QUANTIZE_METRICS.read_text())["accuracy_drop"]
+    drop = json.loads(paths.QUANTIZE_METRICS.read_text("utf-8"))["accuracy_drop"]
     *_, line = capsys.readouterr().err.splitlines()
     assert line == f"quantize: accuracy drop {drop:.4f} is above quantize.max_accuracy_drop (-1.0)"

@@ -34,7 +34,7 @@ def start_ranks(folders: list[Path], *command: str) -> list[subprocess.Popen[str
             env={**common, "RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         for rank, folder in enumerate(folders)
     ]

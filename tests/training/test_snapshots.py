@@ -110,7 +110,7 @@ def test_a_snapshot_of_another_training_is_reported_and_not_used(folder, capsys)
     ("change", "part"),
     [
         (lambda: {"parameters": {"seed": 2}}, "parameters"),
-        (lambda: Path("script.py").write_text("print()"), "code"),
+        (lambda: Path("script.py").write_text("print()", "utf-8"), "code"),
     ],
 )
 def test_a_change_of_parameters_or_code_changes_its_part_of_the_fingerprint(folder, change, part):
@@ -139,7 +139,7 @@ def test_a_stage_that_is_killed_again_and_again_ends_with_the_same_bytes(project
         for name in OUTS:
             (project / name).unlink(missing_ok=True)
         command = [sys.executable, "-m", "stages.train"]
-        stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
         last = moments.randrange(2, 14)
         assert any(line.startswith(f"epoch {last:2}/15") for line in stage.stdout), "the stage has ended"
         stage.send_signal(number)
@@ -156,12 +156,12 @@ def test_a_stage_that_is_killed_again_and_again_ends_with_the_same_bytes(project
 @pytest.mark.slow
 def test_after_a_change_of_the_code_the_training_starts_from_the_beginning(project):
     command = [sys.executable, "-m", "stages.train"]
-    stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
+    stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, encoding="utf-8")
     assert any(line.startswith("epoch  2/15") for line in stage.stdout)
     stage.kill()
     stage.communicate()
     module = project / "armdigits/training/loop.py"
-    module.write_text(module.read_text() + "# changed\n")
+    module.write_text(module.read_text("utf-8") + "# changed\n", "utf-8")
     done = run_stage(project, "train")
     assert done.returncode == 0
     assert "not used: made with different code\n" in done.stdout
