@@ -268,7 +268,7 @@ def main() -> None:
         print("".join(f"\n{line}" for line in remarks(outcome)))
     print("\noverview: us per call (time of our int8 program / it, of our C program / it)\n")
     print(overview(results, lacks_vnni(machine)))
-    summary = {"dataset": read_provenance()["name"], "host": machine, "limit": vars(limit)}
+    summary = {"dataset": read_provenance().name, "host": machine, "limit": vars(limit)}
     print(json.dumps({**summary, **results}))
 
 

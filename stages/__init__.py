@@ -5,13 +5,28 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
 
 from armdigits.core import cpu, paths, times  # noqa: F401 - the time that a stage takes counts from this import
 from armdigits.core.errors import BadInput
 
+
+def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback, or one line in an experiment's copy of the project, which lacks a module that Git lacks."""
+    name = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
+    if name.partition(".")[0] in ("armdigits", "stages") and ".dvc/tmp/exps/" in Path.cwd().as_posix():
+        file = f"{name.replace('.', '/')}.py"
+        line = f"{file}: not in the folder of this experiment, which has the files that Git tracks; run: git add {file}"
+        print(line, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
 if sys.argv[0] == "-m":  # Python sets this while it looks for the module to run
     # Importing a stage takes seconds. Until its own handlers are installed, Ctrl-C ends it without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.excepthook = explain
     from armdigits.core.parameters import load_parameters
 
     # Read when torch is imported. Its C++ code logs errors that are also raised as exceptions and reported in one line.

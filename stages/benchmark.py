@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from armdigits.core import paths, stage
+from armdigits.core import paths, records, stage
 from armdigits.core.errors import GateFailed
 from armdigits.core.files import write_bytes, write_json
 from armdigits.core.parameters import Benchmark, Parameters
@@ -150,7 +150,7 @@ def main(parameters: Parameters) -> None:
     c = read_c_program().on_tensors()
     variants = variants_of(model, fp32, int8, c, read_content(paths.EMPTY_PROGRAM, weights_sha256))
     pixels = read_split(paths.TEST_DATA).pixels()
-    dataset = read_provenance()["name"]
+    dataset = read_provenance().name
 
     machine = {**host.identify(), **host.conditions(), "threads": settings.threads}
     details: dict[str, Any] = {"dataset": dataset, "host": machine}
@@ -164,7 +164,7 @@ def main(parameters: Parameters) -> None:
 
     title = f"Latency on {machine['cpu']} ({machine['arch']}), threads: {settings.threads}"
     write_json(paths.BENCHMARK_METRICS, metrics)
-    write_json(paths.BENCHMARK_DETAILS, details)
+    records.write(paths.BENCHMARK_DETAILS, records.BenchmarkDetails.model_validate(details))
     write_bytes(paths.LATENCY, latency_curves(title, latencies))
     judge(details["batch_1"], settings.max_ratio)
 

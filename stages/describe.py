@@ -6,17 +6,15 @@
 Reads the records and metrics of earlier stages; writes models/README.md, which ships with the programs next to it.
 """
 
-from typing import Any
-
 from torch import nn
 
-from armdigits.core import paths, stage
-from armdigits.core.files import read_json, write_bytes
+from armdigits.core import paths, records, stage
+from armdigits.core.files import write_bytes
 from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import read_provenance
 from armdigits.models import networks
 from armdigits.models.layers import layers_of
-from armdigits.report.tables import markdown
+from armdigits.report.tables import escaped, markdown
 
 CARD = """# {name}: an fp32 and an int8 program
 
@@ -121,12 +119,12 @@ def table(model: nn.Module) -> str:
 
 def card(
     model: nn.Module,
-    provenance: dict[str, Any],
-    train: dict[str, Any],
-    evaluate: dict[str, Any],
-    quantize: dict[str, Any],
-    export: dict[str, Any],
-    record: dict[str, Any],
+    provenance: records.Provenance,
+    train: records.TrainMetrics,
+    evaluate: records.EvaluateMetrics,
+    quantize: records.QuantizeMetrics,
+    export: records.ExportMetrics,
+    record: records.Programs,
     max_batch: int,
 ) -> str:
     """The text in Markdown.
@@ -138,43 +136,45 @@ def card(
         record: the record of the programs.
         max_batch: the largest batch that the programs accept.
     """
-    row = "| `{0}.pte` | {accuracy:.2%} | {bytes:,} | `{1}` |"
-    rows = [row.format(name, record["programs_sha256"][f"{name}.pte"], **quantize[name]) for name in ("fp32", "int8")]
+    programs = ((paths.FP32_PROGRAM, quantize.fp32), (paths.INT8_PROGRAM, quantize.int8))
+    rows = [
+        f"| `{path.name}` | {figures.accuracy:.2%} | {figures.bytes:,} | `{record.digest(path)}` |"
+        for path, figures in programs
+    ]
     return CARD.format(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         rows="\n".join(rows),
-        test_images=evaluate["test_images"],
-        agreement=quantize["agreement"],
-        calibration_error=quantize["int8"]["calibration_error"],
+        test_images=evaluate.test_images,
+        agreement=quantize.agreement,
+        calibration_error=quantize.int8.calibration_error,
         targets="\n".join(
-            f"- `{name}`: {figures['bytes']:,} bytes, {figures['instructions']:,} instructions an image"
-            for name, figures in export.items()
-            if isinstance(figures, dict)
+            f"- `{name}`: {figures.bytes:,} bytes, {figures.instructions:,} instructions an image"
+            for name, figures in export.targets().items()
         ),
-        equal_logits=export["equal_logits"],
-        weights=record["weights_sha256"],
+        equal_logits=export.equal_logits,
+        weights=record.weights_sha256,
         layers=table(model),
-        classes=len(record["classes"]),
-        names=", ".join(record["classes"]),
+        classes=len(record.classes),
+        names=", ".join(map(escaped, record.classes)),
         max_batch=max_batch,
-        name=provenance["name"],
-        train_images=provenance["files"]["train.safetensors"]["images"],
-        validation_images=provenance["files"]["validation.safetensors"]["images"],
-        epochs=train["epochs"],
-        sources="\n".join(f"- `{name}`: `{digest}`" for name, digest in provenance["source"].items()),
+        name=escaped(provenance.name),
+        train_images=provenance.of(paths.TRAIN_DATA).images,
+        validation_images=provenance.of(paths.VALIDATION_DATA).images,
+        epochs=train.epochs,
+        sources="\n".join(f"- `{name.replace('`', ' ')}`: `{digest}`" for name, digest in provenance.source.items()),
     )
 
 
 def main(parameters: Parameters) -> None:
     """Read everything, write the card."""
-    record = read_json(paths.PROGRAM_RECORD, "quantize")
+    record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
     text = card(
-        networks.build(parameters.model.name, len(record["classes"]), use_dropout=False),
+        networks.build(parameters.model.name, len(record.classes), use_dropout=False),
         read_provenance(),
-        read_json(paths.TRAIN_METRICS, "train"),
-        read_json(paths.EVALUATE_METRICS, "evaluate"),
-        read_json(paths.QUANTIZE_METRICS, "quantize"),
-        read_json(paths.EXPORT_METRICS, "export"),
+        records.read(paths.TRAIN_METRICS, records.TrainMetrics, "train"),
+        records.read(paths.EVALUATE_METRICS, records.EvaluateMetrics, "evaluate"),
+        records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize"),
+        records.read(paths.EXPORT_METRICS, records.ExportMetrics, "export"),
         record,
         parameters.quantize.max_batch,
     )

@@ -14,19 +14,19 @@ import torch
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from torch import Tensor
 
-from armdigits.core import paths, stage
+from armdigits.core import paths, records, stage
 from armdigits.core.errors import GateFailed
-from armdigits.core.files import write_bytes, write_csv, write_json
+from armdigits.core.files import write_bytes
 from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import calibration_error, confident_mistakes, cross_entropy, logits_of
 from armdigits.report.figures import digits_grid
 
-Details = dict[str, float | dict[str, dict[str, float]]]
 
-
-def evaluate(logits: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[dict[str, float], Details]:
+def evaluate(
+    logits: Tensor, targets: Tensor, classes: Sequence[str]
+) -> tuple[dict[str, float], records.EvaluateDetails]:
     """Score logits float32 [N, len(classes)] against labels int64 [N].
 
     Returns:
@@ -43,15 +43,15 @@ def evaluate(logits: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[d
         "loss": cross_entropy(logits, targets),
         "macro_f1": sum(f1) / len(classes),
     }
-    details: Details = {
-        "calibration_error": calibration_error(logits, targets),
-        "macro_precision": sum(precision) / len(classes),
-        "macro_recall": sum(recall) / len(classes),
-        "classes": {
-            name: {"precision": precision[label], "recall": recall[label], "f1": f1[label]}
+    details = records.EvaluateDetails(
+        calibration_error=calibration_error(logits, targets),
+        macro_precision=sum(precision) / len(classes),
+        macro_recall=sum(recall) / len(classes),
+        classes={
+            name: records.ClassScores(precision=precision[label], recall=recall[label], f1=f1[label])
             for label, name in enumerate(classes)
         },
-    }
+    )
     return metrics, details
 
 
@@ -80,13 +80,16 @@ def main(parameters: Parameters) -> None:
     model, _ = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
     logits = logits_of(model, test.images)
     record = read_provenance()
-    classes = record["classes"]
+    classes = record.classes
     metrics, details = evaluate(logits, test.targets(), classes)
 
-    write_json(paths.EVALUATE_METRICS, {"dataset": record["name"], "test_images": len(test), **metrics})
-    write_json(paths.EVALUATE_DETAILS, details)
-    predictions = torch.stack([test.targets(), logits.argmax(1)], 1).tolist()
-    write_csv(paths.PREDICTIONS, ("actual", "predicted"), [[classes[label] for label in row] for row in predictions])
+    records.write(
+        paths.EVALUATE_METRICS, records.EvaluateMetrics(dataset=record.name, test_images=len(test), **metrics)
+    )
+    records.write(paths.EVALUATE_DETAILS, details)
+    labels = zip(test.targets().tolist(), logits.argmax(1).tolist(), strict=True)
+    predictions = [records.Prediction(actual=classes[label], predicted=classes[read]) for label, read in labels]
+    records.write_table(paths.PREDICTIONS, records.Prediction, predictions)
     write_bytes(paths.MISCLASSIFIED, misclassified(test, logits, parameters.evaluate.misclassified, classes))
 
     accuracy, minimum = metrics["accuracy"], parameters.evaluate.min_accuracy

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from armdigits.core import paths, stage
+from armdigits.core import paths, records, stage
 from armdigits.core.errors import GateFailed
-from armdigits.core.files import read_json, sha256, write_all, write_json
+from armdigits.core.files import sha256, write_all
 from armdigits.core.parameters import Parameters
 from armdigits.csource import targets
 from armdigits.csource.generate import About, multiplications, sources, stack_bytes
@@ -85,17 +85,17 @@ def main(_parameters: Parameters) -> None:
     """Generate the source, run it everywhere, then write it."""
     content = read_content(paths.INT8_PROGRAM)
     program = read_back(content, paths.INT8_PROGRAM)
-    record = read_json(paths.PROGRAM_RECORD, "quantize")
-    accuracy = read_json(paths.QUANTIZE_METRICS, "quantize")["int8"]["accuracy"]
+    record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+    accuracy = records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize").int8.accuracy
     test = read_split(paths.TEST_DATA)
     provenance = read_provenance()
-    dataset = provenance["name"]
+    dataset = provenance.name
 
     about = About(
         dataset=dataset,
-        classes=tuple(provenance["classes"]),
+        classes=tuple(provenance.classes),
         accuracy=f"{accuracy:.2%} of {len(test):,} test images",
-        weights_sha256=record["weights_sha256"],
+        weights_sha256=record.weights_sha256,
     )
     source = sources(program, about)
     expected: NDArray[np.float32] = reference.logits_of(program, test.images.numpy())
@@ -109,13 +109,15 @@ def main(_parameters: Parameters) -> None:
 
     metrics, details = figures(source, runs)
     contents = {path: source[name].encode() for name, path in FILES.items()}
-    record = {
-        "program_sha256": sha256(content),
-        "sources_sha256": {path.name: sha256(data) for path, data in contents.items()},
-    }
+    digests = {path.name: sha256(data) for path, data in contents.items()}
     write_all(contents)
-    write_json(paths.EXPORT_METRICS, {"dataset": dataset, **metrics})
-    write_json(paths.EXPORT_DETAILS, {"dataset": dataset, **record, **details, "left_out": left_out})
+    records.write(paths.EXPORT_METRICS, records.ExportMetrics(dataset=dataset, **metrics))
+    records.write(
+        paths.EXPORT_DETAILS,
+        records.ExportDetails(
+            dataset=dataset, program_sha256=sha256(content), sources_sha256=digests, left_out=left_out, **details
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Check params.yaml and the user's images, and record which machine this is.
+"""Check params.yaml, DVC's cache and the user's images, and record which machine this is.
 
     python -m stages.preflight       (dvc repro preflight)
 
@@ -10,10 +10,14 @@ benchmark depends on the record of the machine: on another machine, the
 benchmark alone runs again.
 """
 
+import shlex
 from pathlib import Path
 
-from armdigits.core import cpu, paths, stage
+from armdigits.core import cpu, paths, records, stage
+from armdigits.core.cache import damaged_objects
+from armdigits.core.errors import BadInput
 from armdigits.core.files import write_bytes, write_json
+from armdigits.core.lock import read_lock
 from armdigits.core.parameters import Parameters, check_sizes
 from armdigits.data import registry
 from armdigits.data.survey import checksums, digest
@@ -38,8 +42,21 @@ def check_network(name: str, classes: int) -> None:
     write_bytes(paths.BUILT_NETWORK, built)
 
 
+def check_cache() -> None:
+    """Check the objects in DVC's cache that `dvc.lock` names.
+
+    Raises:
+        BadInput: DVC would put a damaged one in the place of an output; the message has the command that helps.
+    """
+    damaged = damaged_objects(read_lock())
+    if damaged:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in damaged.items())
+        raise BadInput(f"damaged in DVC's cache: {reasons}; run: rm -rf {shlex.join(map(str, damaged))} && dvc repro")
+
+
 def main(parameters: Parameters) -> None:
-    """Check the data set and the network; record that the parameters are valid, and which machine this is."""
+    """Check DVC's cache, the data set and the network; record that all is valid, and which machine this is."""
+    check_cache()
     survey = registry.survey(parameters.dataset)
     record = registry.record(parameters.dataset, survey)  # first: other files than before are the reason of the rest
     check_sizes(parameters, len(survey.classes), survey.train_images, survey.added)
@@ -50,7 +67,7 @@ def main(parameters: Parameters) -> None:
     print(
         f"bits of the results: {bits} ({'as on this machine alone' if bits == cpu.NATIVE else 'as on all such CPUs'})"
     )
-    write_json(paths.HOST, {**host.identify(), "bits": bits})
+    records.write(paths.HOST, records.Host.model_validate({**host.identify(), "bits": bits}))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from armdigits.core import paths, stage
+from armdigits.core import paths, records, stage
 from armdigits.core.errors import BadInput, GateFailed
-from armdigits.core.files import write_bytes, write_csv, write_json
+from armdigits.core.files import write_bytes, write_csv
 from armdigits.core.parameters import Parameters, Quantize
 from armdigits.data.dataset import Split, pixels_of, read_provenance, read_split, shape_of
 from armdigits.models.checkpoint import read_checkpoint
@@ -29,7 +29,7 @@ from armdigits.program import proofs, reference
 from armdigits.program.build import empty, export, lower, quantize
 from armdigits.program.compare import Disagreement, disagreements, mcnemar, powers, sqnr_db
 from armdigits.program.contents import Contents, read_back
-from armdigits.program.runtime import read_program, use_threads, write_programs
+from armdigits.program.runtime import Program, use_threads, write_programs
 from armdigits.report.figures import digits_grid
 
 PROGRAMS = {"fp32": paths.FP32_PROGRAM, "int8": paths.INT8_PROGRAM}
@@ -63,20 +63,28 @@ def scores(logits: dict[str, Tensor], sizes: dict[str, int], test: Split) -> tup
     return {**figures, "accuracy_drop": round(drop, 6), "agreement": round(1 - len(found) / len(test), 6)}, found
 
 
-def layer_figures(model: nn.Module, int8: Contents, images: Tensor) -> dict[str, dict[str, float | None]]:
-    """The signal-to-quantization-noise ratio of each layer's int8 activations, including the noise of earlier layers.
+def layer_figures(
+    model: nn.Module, int8: Contents, images: Tensor
+) -> tuple[dict[str, dict[str, float | None]], NDArray[np.float32]]:
+    """The noise of int8 in each layer, and the logits of the reference, which computes the layers.
 
     Args:
         model: the fp32 model.
         int8: the contents of the int8 program.
         images: uint8 [N, C, H, W].
+
+    Returns:
+        The signal-to-quantization-noise ratio of each layer's int8 activations, including the noise of earlier layers,
+        and the logits float32 [N, classes].
     """
+    logits: list[NDArray[np.float32]] = []
     totals: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
     for batch in map(pixels_of, images.split(reference.BATCH)):
-        pairs = zip(activations_of(model, batch).items(), reference.activations(int8, batch.numpy()), strict=True)
-        for (name, signal), quantized in pairs:
+        activations = reference.activations(int8, batch.numpy())
+        for (name, signal), quantized in zip(activations_of(model, batch).items(), activations, strict=True):
             totals[name] += powers(signal.numpy(), quantized)
-    return {name: {"sqnr_db": sqnr_db(*total.tolist())} for name, total in totals.items()}
+        logits.append(activations[-1])
+    return {name: {"sqnr_db": sqnr_db(*total.tolist())} for name, total in totals.items()}, np.concatenate(logits)
 
 
 def table(metrics: dict[str, Any], details: dict[str, Any]) -> str:
@@ -107,8 +115,22 @@ def figure(test: Split, found: list[Disagreement], classes: list[str]) -> bytes:
     return digits_grid(title, test.images[[row.image for row in shown]].numpy(), captions)
 
 
+def check(proven: dict[str, list[proofs.Proof]], details: dict[str, Any]) -> None:
+    """Put the proofs into the details.
+
+    Raises:
+        GateFailed: a proof does not hold; the details have been written.
+    """
+    details["proofs"] = {name: {proof.name: proof.holds for proof in checks} for name, checks in proven.items()}
+    failed = [f"{PROGRAMS[name]}: {proof}" for name, checks in proven.items() for proof in checks if not proof.holds]
+    if failed:
+        print("\n".join(proofs.table(name, checks) for name, checks in proven.items()))
+        records.write(paths.QUANTIZE_DETAILS, records.QuantizeDetails.model_validate(details))
+        raise GateFailed(*failed)
+
+
 def main(parameters: Parameters) -> None:
-    """Prove the programs, write them, score the written files, write the metrics, then apply the gate."""
+    """Prove the programs, score them, write them and the metrics, then apply the gate."""
     settings = parameters.quantize
     torch.set_num_threads(parameters.train.threads)
     use_threads(parameters.train.threads)
@@ -121,7 +143,7 @@ def main(parameters: Parameters) -> None:
         )
     test = read_split(paths.TEST_DATA)
     provenance = read_provenance()
-    dataset, classes = {"dataset": provenance["name"]}, provenance["classes"]
+    dataset, classes = {"dataset": provenance.name}, provenance.classes
 
     programs = build_programs(model, calibration, settings)
     contents = {name: read_back(content, PROGRAMS[name]) for name, content in programs.items()}
@@ -129,24 +151,21 @@ def main(parameters: Parameters) -> None:
         "fp32": proofs.prove_fp32(contents["fp32"], model, test.shape),
         "int8": proofs.prove_int8(contents["int8"], model, calibration),
     }
+    details: dict[str, Any] = dict(dataset)
+    check(proven, details)
+    logits = {name: Program(content, PROGRAMS[name]).logits_of(test.images) for name, content in programs.items()}
+    layers, reference_logits = layer_figures(model, contents["int8"], test.images)
+    proven["int8"].append(proofs.prove_logits(logits["int8"].numpy(), reference_logits))
+    check(proven, details)
     print("\n".join(proofs.table(name, checks) for name, checks in proven.items()))
-    details: dict[str, Any] = {
-        **dataset,
-        "proofs": {name: {proof.name: proof.holds for proof in checks} for name, checks in proven.items()},
-    }
-    failed = [f"{PROGRAMS[name]}: {proof}" for name, checks in proven.items() for proof in checks if not proof.holds]
-    if failed:
-        write_json(paths.QUANTIZE_DETAILS, details)
-        raise GateFailed(*failed)
 
     written = {PROGRAMS[name]: content for name, content in programs.items()}
     written[paths.EMPTY_PROGRAM] = empty(test.shape, settings.max_batch, len(classes))
     write_programs(written, weights_sha256, classes)
-    logits = {name: read_program(path, weights_sha256).logits_of(test.images) for name, path in PROGRAMS.items()}
     metrics, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
-    details |= {"disagreements": mcnemar(found), "layers": layer_figures(model, contents["int8"], test.images)}
-    write_json(paths.QUANTIZE_METRICS, {**dataset, **metrics})
-    write_json(paths.QUANTIZE_DETAILS, details)
+    details |= {"disagreements": mcnemar(found), "layers": layers}
+    records.write(paths.QUANTIZE_METRICS, records.QuantizeMetrics.model_validate({**dataset, **metrics}))
+    records.write(paths.QUANTIZE_DETAILS, records.QuantizeDetails.model_validate(details))
     write_csv(paths.DISAGREEMENTS, Disagreement._fields, named(found, classes))
     write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found, classes))
     print(table(metrics, details))

@@ -67,10 +67,10 @@ def main(parameters: Parameters) -> None:
     train_data, validation_data = read_split(paths.TRAIN_DATA), read_split(paths.VALIDATION_DATA)
     settings = [recipe.model_dump(), augmentation.model_dump(), parameters.compute.device]
     snapshots = Snapshots(
-        paths.TEACH_SNAPSHOTS, fingerprint(Path(__file__), parameters=settings, data=read_provenance())
+        paths.TEACH_SNAPSHOTS, fingerprint(Path(__file__), parameters=settings, data=read_provenance().content())
     )
 
-    classes = read_provenance()["classes"]
+    classes = read_provenance().classes
     teacher = Teacher(len(classes)).to(device)
     for epoch in train(teacher, train_data, validation_data, recipe, augmentation, snapshots=snapshots):
         print(epoch.line(recipe.epochs), flush=True)
@@ -80,7 +80,7 @@ def main(parameters: Parameters) -> None:
     write_tensors(paths.TEACHER_LOGITS, {"teacher_logits": logits}, recipe)
     write_bytes(paths.AUGMENTED, augmented_digits(train_data, augmentation, recipe.seed, classes))
     metrics = {
-        "dataset": read_provenance()["name"],
+        "dataset": read_provenance().name,
         "parameters": sum(parameter.numel() for parameter in teacher.parameters()),
         "validation_loss": epoch.validation_loss,
         "validation_accuracy": epoch.validation_accuracy,

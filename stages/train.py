@@ -10,22 +10,21 @@ the last complete epoch and ends with the same bytes. For several processes see
 armdigits/training/launch.py.
 """
 
-import dataclasses
 from pathlib import Path
 
 import torch
 import torchinfo
 from torch import nn
 
-from armdigits.core import paths, stage
+from armdigits.core import paths, records, stage
 from armdigits.core.errors import BadInput
-from armdigits.core.files import write_bytes, write_csv, write_json
+from armdigits.core.files import write_bytes
 from armdigits.core.parameters import Parameters, Train
 from armdigits.data.dataset import read_provenance, read_split
 from armdigits.models import networks
 from armdigits.models.checkpoint import read_teacher_logits, weights_sha256, write_checkpoint
 from armdigits.training.centring import can_be_centred
-from armdigits.training.loop import Epoch, train
+from armdigits.training.loop import train
 from armdigits.training.loss import Distillation
 from armdigits.training.processes import choose_device, join, world_size
 from armdigits.training.snapshots import Snapshots, fingerprint
@@ -40,16 +39,21 @@ def read_distillation(parameters: Parameters) -> Distillation | None:
     return Distillation(logits, recipe.teacher_weight, recipe.temperature)
 
 
-def write_outputs(model: nn.Module, summary: torchinfo.ModelStatistics, history: list[Epoch], recipe: Train) -> None:
+def write_outputs(
+    model: nn.Module, summary: torchinfo.ModelStatistics, history: list[records.Epoch], recipe: Train
+) -> None:
     """Write the checkpoint, the table of layers, the history and the metrics."""
     size = write_checkpoint(paths.MODEL, model, recipe)
     write_bytes(paths.LAYERS, f"{summary}\n".encode())
-    columns = [field.name for field in dataclasses.fields(Epoch)]
-    write_csv(paths.HISTORY, columns, map(dataclasses.astuple, history))
-    last = dataclasses.asdict(history[-1])
-    last["epochs"] = last.pop("epoch")
-    metrics = {"dataset": read_provenance()["name"], "parameters": summary.total_params, "bytes": size, **last}
-    write_json(paths.TRAIN_METRICS, metrics)
+    records.write_table(paths.HISTORY, records.Epoch, history)
+    metrics = records.TrainMetrics(
+        dataset=read_provenance().name,
+        parameters=summary.total_params,
+        bytes=size,
+        epochs=len(history),
+        **history[-1].model_dump(exclude={"epoch"}),
+    )
+    records.write(paths.TRAIN_METRICS, metrics)
 
 
 def main(parameters: Parameters) -> None:
@@ -72,16 +76,16 @@ def main(parameters: Parameters) -> None:
             parameters.model.model_dump(),
             parameters.compute.device,
         ],
-        data=provenance,
+        data=provenance.content(),
         teacher=distillation and weights_sha256({"teacher_logits": distillation.teacher_logits}),
     )
 
-    history: list[Epoch] = []
+    history: list[records.Epoch] = []
     with join(device) as group:
         group.require_equal(inputs)
         snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, inputs) if group.rank == 0 else None
         # Convolutions are faster with the channels of a pixel beside each other; linear layers are not affected.
-        model = networks.build(parameters.model.name, len(provenance["classes"]), dropout=recipe.dropout)
+        model = networks.build(parameters.model.name, len(provenance.classes), dropout=recipe.dropout)
         networks.scale_first_layer(model, recipe.first_layer_scale)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in teacher.py
         shape = (recipe.batch_size, 1, 28, 28)

@@ -37,6 +37,9 @@ SMALL = {  # values that make a pipeline on the embedded digits quick
     "benchmark.calls": "8",
     "benchmark.max_ratio": "100.0",
 }
+needs_utf8_names = pytest.mark.skipif(
+    sys.getfilesystemencoding() != "utf-8", reason="names of files have another encoding in this locale"
+)
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # the narrowest locale, on every machine
 DIGITS = tuple("0123456789")
 MNIST = Path(os.environ.get("DATA_MIRROR", "")).absolute()
@@ -87,7 +90,7 @@ def environment() -> dict[str, str]:
 def run(project: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the project's folder, with more environment variables; its output is captured."""
     env = {**environment(), **variables}
-    return subprocess.run(command, cwd=project, env=env, capture_output=True, encoding="utf-8", check=False)
+    return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
 
 
 def started(output: str) -> list[str]:

@@ -71,9 +71,8 @@ def names_its_encoding(call: ast.Call) -> bool:
     mode = "".join(str(argument.value) for argument in call.args if isinstance(argument, ast.Constant))
     if name in ("read_text", "write_text"):
         return "encoding" in keywords or mode.endswith("utf-8")
-    if name == "open" and getattr(getattr(call.func, "value", None), "id", "") not in MODULES_THAT_OPEN:
-        return "b" in mode or "encoding" in keywords
-    return "text" not in keywords
+    is_text = name == "open" and getattr(getattr(call.func, "value", None), "id", "") not in MODULES_THAT_OPEN
+    return not is_text or "b" in mode or "encoding" in keywords
 
 
 def test_private_names_of_torch_and_executorch_are_used_in_one_file_each():

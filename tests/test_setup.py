@@ -50,7 +50,7 @@ def setup(project: Path, *arguments: str, **environment: str) -> subprocess.Comp
     """Run the set-up from another folder."""
     command = ["sh", str(project / ".ci" / "setup"), *arguments]
     variables = {**os.environ, **environment}
-    return subprocess.run(command, cwd="/", env=variables, capture_output=True, encoding="utf-8", check=False)
+    return subprocess.run(command, cwd="/", env=variables, capture_output=True, text=True, check=False)
 
 
 def calls(project: Path) -> list[str]:
@@ -202,12 +202,9 @@ def test_make_asks_for_a_new_environment_only_when_the_old_one_does_not_work(pro
         (project / name).touch()
     setup(project, str(fake(project)))
     make = ["make", "--dry-run", "setup"]
-    assert (
-        "Nothing to be done"
-        in subprocess.run(make, cwd=project, capture_output=True, encoding="utf-8", check=True).stdout
-    )
+    assert ".ci/setup" not in subprocess.run(make, cwd=project, capture_output=True, text=True, check=True).stdout
     moved = project.rename(project.with_name("moved"))
-    assert ".ci/setup" in subprocess.run(make, cwd=moved, capture_output=True, encoding="utf-8", check=True).stdout
+    assert ".ci/setup" in subprocess.run(make, cwd=moved, capture_output=True, text=True, check=True).stdout
 
 
 class Pip:
@@ -261,9 +258,7 @@ def test_make_hides_settings_of_python_and_git_that_are_meant_for_other_projects
     environment = {**os.environ, "PYTHONPATH": "/elsewhere", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/elsewhere"}
     environment |= {"GIT_DIR": ".git", "GIT_INDEX_FILE": "/elsewhere"}
     environment.pop("HOME", None)
-    shown = subprocess.run(
-        ["make", "show"], cwd=project, env=environment, capture_output=True, encoding="utf-8", check=True
-    )
+    shown = subprocess.run(["make", "show"], cwd=project, env=environment, capture_output=True, text=True, check=True)
     hidden = ("PYTHONPATH", "PYTHONSAFE", "PYTHONHOME", "GIT_DIR", "GIT_INDEX")
     assert not [line for line in shown.stdout.splitlines() if line.startswith(hidden)]
     assert f"HOME={project}/.state/home" in shown.stdout.splitlines()

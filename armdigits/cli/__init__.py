@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 from typing import NoReturn
 
+from armdigits.core import paths
 from armdigits.core.errors import BadInput, exit_on_failure
 
 VERBS = {
@@ -53,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     with exit_on_failure(verb or "armdigits"):
         try:
             options = _parser(verb).parse_args(arguments)
+            if not paths.PARAMETERS.exists():
+                raise BadInput(f"there is no {paths.PARAMETERS} here; run from the project folder")
             return options.run(options) or 0
         except KeyboardInterrupt:
             return 130  # 128 + SIGINT, as shells report it

@@ -2,7 +2,7 @@
 
 The instruction set decides how sums are rounded, and training amplifies the difference: the weights differ, the
 accuracies hardly. The command fails when one differs by more than the tolerance, 0.005. Latencies are shown, but not
-compared. Each FOLDER contains the folder `metrics/` of a run. This command needs only Python.
+compared. Each FOLDER contains the folder `metrics/` of a run. This command needs only Python, pydantic and pyyaml.
 
 example:
   python3 -m armdigits compare results-X64 results-ARM64
@@ -11,25 +11,33 @@ example:
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from armdigits.core import files, paths
+from armdigits.core import paths, records
 from armdigits.core.errors import BadInput, GateFailed
 from armdigits.report.tables import markdown
 
 TOLERANCE = 0.005  # a share: 50 of MNIST's 10,000 test images
-Metrics = dict[str, Any]  # the content of a machine's metrics files, by stage
+
+
+class Metrics(NamedTuple):
+    """The metrics of a machine."""
+
+    evaluate: records.EvaluateMetrics
+    quantize: records.QuantizeMetrics
+    benchmark: records.BenchmarkDetails
+
 
 JUDGED: dict[str, Callable[[Metrics], float]] = {
-    "accuracy, eager fp32": lambda metrics: metrics["evaluate"]["accuracy"],
-    "accuracy, fp32 program": lambda metrics: metrics["quantize"]["fp32"]["accuracy"],
-    "accuracy, int8 program": lambda metrics: metrics["quantize"]["int8"]["accuracy"],
+    "accuracy, eager fp32": lambda metrics: metrics.evaluate.accuracy,
+    "accuracy, fp32 program": lambda metrics: metrics.quantize.fp32.accuracy,
+    "accuracy, int8 program": lambda metrics: metrics.quantize.int8.accuracy,
 }
-SHOWN: dict[str, Callable[[Metrics], Any]] = {
-    "CPU": lambda metrics: metrics["benchmark"]["host"]["cpu"],
-    "features": lambda metrics: metrics["benchmark"]["host"]["features"],
-    "p50 of int8, batch 1, µs": lambda metrics: metrics["benchmark"]["batch_1"]["int8"]["p50_us"],
-    "int8 over fp32, batch 1": lambda metrics: metrics["benchmark"]["batch_1"]["int8_over_fp32"]["ratio"],
+SHOWN: dict[str, Callable[[Metrics], object]] = {
+    "CPU": lambda metrics: metrics.benchmark.host.cpu,
+    "features": lambda metrics: metrics.benchmark.host.features,
+    "p50 of int8, batch 1, µs": lambda metrics: metrics.benchmark.batch_1.int8.p50_us,
+    "int8 over fp32, batch 1": lambda metrics: metrics.benchmark.batch_1.int8_over_fp32.ratio,
 }
 
 
@@ -47,11 +55,11 @@ def run(options: argparse.Namespace) -> None:
 
 def read(folder: Path) -> Metrics:
     """The metrics of the run in `folder`."""
-    return {
-        "evaluate": files.read_json(folder / paths.EVALUATE_METRICS, "evaluate"),
-        "quantize": files.read_json(folder / paths.QUANTIZE_METRICS, "quantize"),
-        "benchmark": files.read_json(folder / paths.BENCHMARK_DETAILS, "benchmark"),
-    }
+    return Metrics(
+        records.read(folder / paths.EVALUATE_METRICS, records.EvaluateMetrics, "evaluate"),
+        records.read(folder / paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize"),
+        records.read(folder / paths.BENCHMARK_DETAILS, records.BenchmarkDetails, "benchmark"),
+    )
 
 
 def table(machines: dict[str, Metrics]) -> str:
@@ -70,7 +78,7 @@ def judge(machines: dict[str, Metrics]) -> None:
         GateFailed: some differ by more than the tolerance; a line for each.
         BadInput: the machines ran on different data sets.
     """
-    datasets = {metrics["evaluate"]["dataset"] for metrics in machines.values()}
+    datasets = {metrics.evaluate.dataset for metrics in machines.values()}
     if len(datasets) > 1:
         raise BadInput(f"the machines ran on different data sets: {', '.join(sorted(datasets))}")
     failures = []

@@ -1,5 +1,6 @@
 """Call the DVC of this interpreter's environment, whether or not that is activated."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -9,12 +10,16 @@ from pathlib import Path
 
 from armdigits.core import git, tracked
 from armdigits.core.errors import BadInput, Failure
+from armdigits.core.lock import read_lock
 
 
 def run(*arguments: str) -> int:
     """Run a DVC command with its output on the screen; returns its exit code.
 
     After a failure, what Git tracks is complete again, also when a stage was killed and could not see to it.
+
+    Raises:
+        BadInput: as `check_state`, where the command failed.
     """
     with subprocess.Popen(_command(arguments), env=_environment()) as process:
         while process.returncode is None:
@@ -22,6 +27,7 @@ def run(*arguments: str) -> int:
                 process.wait()
     if process.returncode:
         tracked.restore(_name(arguments))
+        check_state()
     return process.returncode
 
 
@@ -29,11 +35,12 @@ def ask(*arguments: str) -> str:
     """The standard output of a DVC command.
 
     Raises:
-        Failure: the command failed; the message has DVC's reason.
+        BadInput: as `check_state`, where the command failed.
+        Failure: it failed for another reason, which is DVC's own.
     """
-    env = {**_environment(), "PYTHONIOENCODING": "utf-8"}  # whatever the locale's encoding is
-    done = subprocess.run(_command(arguments), env=env, capture_output=True, encoding="utf-8", check=False)
+    done = _captured(*arguments)
     if done.returncode:
+        check_state()
         raise Failure(f"{_name(arguments)}: {_reason(done.stderr)}")
     return done.stdout
 
@@ -69,11 +76,44 @@ def require_git(commits: bool = False) -> None:
         raise BadInput(f"Git does not know who you are, and DVC commits each experiment; run: {remedy}")
 
 
+def check_state() -> None:
+    """Find what a power cut has damaged of DVC's own files, as DVC's messages do not say what to remove.
+
+    Raises:
+        BadInput: a file is damaged; the message has the command that helps.
+    """
+    read_lock()
+    if damaged := _damaged_temporary():
+        raise BadInput(f"{damaged}: damaged, and DVC cannot work with it; run: rm -rf {damaged}")
+    doctor = _captured("doctor")
+    reason = _reason(doctor.stderr)
+    if doctor.returncode and ("database" in reason or "/dvc/repo/" in reason):
+        raise BadInput(f"DVC's list of hashes in its site cache is damaged ({reason}); run: rm -f .dvc/tmp/btime")
+
+
+def _damaged_temporary() -> Path | None:
+    """What is not as DVC writes it in .dvc/tmp."""
+    folder, file = Path(".dvc/tmp"), Path(".dvc/tmp/rwlock")
+    if folder.exists() and not folder.is_dir():
+        return folder
+    try:
+        sound = not file.exists() or isinstance(json.loads(file.read_bytes()), dict)
+    except (ValueError, OSError):
+        sound = False
+    other = [path for path in (folder / "lock", folder / "btime") if path.is_dir()]
+    return next(iter(other), None) if sound else file
+
+
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return git.run(*arguments)
     except FileNotFoundError:
         raise BadInput("git: no such program; install it, DVC needs it") from None
+
+
+def _captured(*arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**_environment(), "PYTHONIOENCODING": "utf-8"}  # whatever the locale's encoding is
+    return subprocess.run(_command(arguments), env=env, capture_output=True, encoding="utf-8", check=False)
 
 
 def _command(arguments: tuple[str, ...]) -> list[str]:

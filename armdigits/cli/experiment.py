@@ -12,7 +12,7 @@ example:
 
 import argparse
 
-from armdigits.cli import dvc
+from armdigits.cli import dvc, verify
 from armdigits.core.errors import BadInput
 
 
@@ -28,6 +28,7 @@ def run(options: argparse.Namespace) -> None:
     dvc.require_git(commits=True)
     has_remote = dvc.ask("config", "core.remote").strip()
     if has_remote:
+        verify.warn_of_remote()
         dvc.run_or_fail("pull", "--quiet", "--allow-missing")
     changes = [part for setting in options.settings for part in ("--set-param", setting)]
     dvc.run_or_fail("exp", "run", *changes, "evaluate", "quantize")

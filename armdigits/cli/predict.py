@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from armdigits.core import files, paths
+from armdigits.core import files, lock, paths, records
 from armdigits.core.errors import BadInput, printable
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a line for each file; returns the exit code."""
     failed = False
-    classes = files.read_json(paths.PROGRAM_RECORD, "quantize")["classes"]
+    classes = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize").classes
     reader = digit_reader(options.program, classes)
     shown: list[tuple[bytes, Reading, str]] = []
     for answer, seen in answers(reader, classes, options.files):
@@ -97,6 +97,7 @@ def digit_reader(name: str, classes: list[str]) -> Reader:
     from armdigits.pictures.reading import mnist_image
 
     single = are_digits(classes)
+    lock.require(PROGRAMS[name], "export" if name == "c" else "quantize")
     program = _c_program() if name == "c" else _executorch_program(name)
 
     def read(content: bytes) -> Reading:

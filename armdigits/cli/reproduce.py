@@ -1,16 +1,18 @@
 """Run the pipeline and print the results table; without a mirror of MNIST, run it on the embedded digits.
 
-Below the table, a line says whether the outputs are those of the commit, to the bit, or which differ and why; the last
-line says how long it took, and how long each stage that ran. The switch to the embedded digits is
-made in params.yaml, where `git diff` shows it, and every metrics file names its data set.
+Before the table, each output and its object in DVC's cache are compared with dvc.lock. Below it, a line says whether
+the outputs are those of the commit, to the bit, or which differ and why; the last line says how long it took, and how
+long each stage that ran. The switch to the embedded digits is made in params.yaml, where `git diff` shows it, and every
+metrics file names its data set.
 """
 
 import argparse
 import time
 
-from armdigits.cli import dvc
+from armdigits.cli import dvc, verify
 from armdigits.cli.dataset import select
-from armdigits.core import paths, times
+from armdigits.core import lock, paths, times
+from armdigits.core.cache import damaged_objects, mismatches
 from armdigits.core.errors import BadInput
 from armdigits.report.reproduced import compare_with_commit
 from armdigits.report.results import table
@@ -41,6 +43,7 @@ def run(_options: argparse.Namespace) -> int:
         return code
     code = dvc.run("repro")
     if code == 0:
+        verify.report(mismatches(lock.locked_outs()) | damaged_objects(lock.read_lock()))
         print(f"\n{table()}\n{outcome()}\n{times.summary('repro', time.monotonic() - started)}")
     return code
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from armdigits.cli import dvc
-from armdigits.core import files, paths
+from armdigits.core import paths, records
 from armdigits.core.errors import Failure
 from armdigits.report import results
 from armdigits.report.tables import markdown
@@ -61,5 +61,5 @@ def diff(*arguments: str) -> str:
 
 def host() -> str:
     """The machine on which the latencies were measured, as a Markdown table."""
-    record = files.read_json(paths.BENCHMARK_DETAILS, "benchmark")["host"]
-    return markdown(["", ""], [(name, str(value)) for name, value in record.items()], left=2)
+    record = records.read(paths.BENCHMARK_DETAILS, records.BenchmarkDetails, "benchmark").host
+    return markdown(["", ""], [(name, str(value)) for name, value in record], left=2)

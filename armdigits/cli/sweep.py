@@ -4,7 +4,7 @@ Without a FILE: the experiments of this commit that DVC has on this machine. Wit
 `armdigits experiments` wrote them there. Experiments that differ in their seeds alone are one setting; the columns
 before n are the parameters in which the settings differ. "-" stands for a stage that no experiment of the row ran.
 Experiments without a result are counted below the table.
-With files this command needs only Python, without files DVC as well.
+With files this command needs only Python, pydantic and pyyaml, without files DVC as well.
 
 example:
   python3 -m armdigits sweep one/experiments.json two/experiments.json
@@ -14,21 +14,72 @@ import argparse
 import json
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from armdigits.cli.experiments import Parameters, flat, shown
-from armdigits.core import paths
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from armdigits.cli.experiments import shown
+from armdigits.core import files, paths, records
 from armdigits.core.errors import BadInput
 from armdigits.report.tables import markdown
 
-# The columns in percent: the metrics file and the keys in it.
+MAX_BYTES = 2**26  # of a file; DVC writes some 50 kB for each experiment
+# The columns in percent: the metrics file and the key in it.
 ACCURACIES = {
     "accuracy %": (str(paths.EVALUATE_METRICS), "accuracy"),
-    "int8 accuracy %": (str(paths.QUANTIZE_METRICS), "int8", "accuracy"),
+    "int8 accuracy %": (str(paths.QUANTIZE_METRICS), "int8.accuracy"),
 }
-Metrics = dict[str, Any]  # the content of the metrics files, by path
-Run = tuple[Parameters, Metrics]  # of one experiment
+Values = dict[str, Any]  # by key, as train.seed
+Run = tuple[Values, dict[str, Values]]  # of one experiment: the parameters, and the metrics by file
+
+
+class Shown(BaseModel):
+    """A part of what DVC shows; what is not used here is ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+
+class File(Shown):
+    """A file of parameters or metrics; without content where the stage that writes it did not run."""
+
+    data: records.Metrics = records.Metrics({})
+
+
+class Content(Shown):
+    """The files of an experiment, by path."""
+
+    params: dict[str, File]
+    metrics: dict[str, File]
+
+
+class Revision(Shown):
+    """The result of an experiment."""
+
+    data: Content | None
+
+
+class Executor(Shown):
+    """Where an experiment is: queued, running, success, failed."""
+
+    state: str
+
+
+class Experiment(Shown):
+    """An experiment."""
+
+    executor: Executor | None
+    revs: Annotated[list[Revision], Field(min_length=1)]
+
+
+class Commit(Shown):
+    """A commit with its experiments."""
+
+    experiments: list[Experiment] | None
+
+
+COMMITS = TypeAdapter(list[Commit])
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
 def load(path: str) -> str:
     """The text of a file."""
     try:
-        return Path(path).read_text("utf-8")
+        return files.read_limited(Path(path), MAX_BYTES).decode()
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
@@ -76,25 +127,26 @@ def read(text: str, source: str) -> tuple[list[Run], Counter[str]]:
     runs: list[Run] = []
     without: Counter[str] = Counter()
     try:
-        for commit in json.loads(text):
-            for experiment in commit["experiments"] or []:
-                state = (experiment["executor"] or {}).get("state", "success")
-                content = experiment["revs"][0]["data"]
-                if state != "success" or not content:
-                    without[state] += 1
-                    continue
-                parameters = flat(content["params"][str(paths.PARAMETERS)]["data"])
-                metrics = {path: each.get("data", {}) for path, each in content["metrics"].items()}
-                runs.append((parameters, metrics))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise BadInput(f"{source}: not the output of dvc exp show --json ({error!r})") from None
+        commits = COMMITS.validate_json(text)
+    except ValidationError as error:
+        raise BadInput(f"{source}: not the output of dvc exp show --json ({records.problem(error)})") from None
+    for experiment in (each for commit in commits for each in commit.experiments or []):
+        state = experiment.executor.state if experiment.executor else "success"
+        content = experiment.revs[0].data
+        if state != "success" or not content:
+            without[state] += 1
+            continue
+        parameters = content.params.get(str(paths.PARAMETERS), File()).data.flat()
+        runs.append((parameters, {path: file.data.flat() for path, file in content.metrics.items()}))
     return runs, without
 
 
 def table(runs: list[Run]) -> str:
     """The table in Markdown, the best accuracy first."""
-    settings: dict[str, Parameters] = {}
-    repeated: dict[str, dict[str, Metrics]] = {}  # by setting and seeds: an experiment that ran twice counts once
+    settings: dict[str, Values] = {}
+    repeated: dict[
+        str, dict[str, dict[str, Values]]
+    ] = {}  # by setting and seeds: an experiment that ran twice counts once
     for parameters, metrics in runs:
         seeds = {key: value for key, value in parameters.items() if key.endswith(".seed")}
         setting = {key: value for key, value in parameters.items() if key not in seeds}
@@ -105,23 +157,17 @@ def table(runs: list[Run]) -> str:
     varied = [key for key in keys if len({str(setting.get(key, "-")) for setting in settings.values()}) > 1]
     rows = []
     for name, setting in settings.items():
-        accuracies = [shares(list(repeated[name].values()), *keys) for keys in ACCURACIES.values()]
+        accuracies = [shares(repeated[name].values(), path, key) for path, key in ACCURACIES.values()]
         cells = [*(str(setting.get(key, "-")) for key in varied), str(len(repeated[name])), *map(spread, accuracies)]
         rows.append((mean(accuracies[0]), cells))
     rows.sort(key=lambda row: row[0], reverse=True)
     return markdown([*varied, "n", *ACCURACIES], [cells for _, cells in rows], left=0)
 
 
-def shares(runs: list[Metrics], *keys: str) -> list[float]:
-    """The values under nested keys, of those experiments that have one."""
-    found = []
-    for metrics in runs:
-        value: Any = metrics
-        for key in keys:
-            value = value.get(key, {})
-        if isinstance(value, float | int):
-            found.append(float(value))
-    return found
+def shares(runs: Iterable[dict[str, Values]], path: str, key: str) -> list[float]:
+    """The values of a metric, of those experiments that have one."""
+    values = [metrics.get(path, {}).get(key) for metrics in runs]
+    return [float(value) for value in values if isinstance(value, float | int)]
 
 
 def mean(values: list[float]) -> float:

@@ -6,11 +6,12 @@ workspace stays as it is, and it replaces an older one of the same name. DVC tak
 """
 
 import argparse
-import json
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from armdigits.cli import dvc
-from armdigits.core import paths
+from armdigits.core import paths, records
+from armdigits.core.errors import BadInput
 from armdigits.report.tables import markdown
 
 NAME = "tutorial"
@@ -41,6 +42,7 @@ ACCURACIES = {
     "fp32, test": (str(paths.EVALUATE_METRICS), "accuracy"),
     "int8, test": (str(paths.QUANTIZE_METRICS), "int8.accuracy"),
 }
+DIFF = TypeAdapter(dict[str, dict[str, dict[str, float | str | None]]])  # file, metric, side
 MORE = f"""
 Look further:
   dvc exp show                    every parameter and metric
@@ -61,14 +63,20 @@ def run(_options: argparse.Namespace) -> None:
     dvc.run_or_fail("exp", "run", "--temp", "--name", NAME, *changes, "evaluate", "quantize")
     files = [path for path, _ in ACCURACIES.values()]
     metrics = dvc.ask("metrics", "diff", NAME, "--all", "--json", "--targets", *files)
-    print(f"\n{table(json.loads(metrics))}\n{MORE}")
+    print(f"\n{table(metrics)}\n{MORE}")
 
 
-def table(metrics: dict[str, Any]) -> str:
+def table(diff: str) -> str:
     """The table in Markdown, from the output of `dvc metrics diff tutorial --all --json`."""
+    try:
+        metrics = DIFF.validate_json(diff)
+    except ValidationError as error:
+        raise BadInput(f"dvc metrics diff: {records.problem(error)}") from None
     rows = []
     for name, side in (("tutorial's recipe", "old"), ("this project's", "new")):
         cells = [metrics.get(path, {}).get(key, {}).get(side) for path, key in ACCURACIES.values()]
         dataset = metrics.get(str(paths.EVALUATE_METRICS), {}).get("dataset", {}).get(side)
-        rows.append([name, dataset or "-", *("-" if cell is None else f"{cell * 100:.2f} %" for cell in cells)])
+        rows.append(
+            [name, str(dataset or "-"), *(f"{cell * 100:.2f} %" if isinstance(cell, float) else "-" for cell in cells)]
+        )
     return markdown(["recipe", "data set", *ACCURACIES], rows, left=2, padded=True)

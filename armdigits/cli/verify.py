@@ -8,11 +8,10 @@ with those of the last commit instead, and ends with 1 when they differ although
 
 import argparse
 import shlex
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from armdigits.cli import dvc
 from armdigits.core import lock, paths
+from armdigits.core.cache import mismatches, objects_folder, unverified_remote
 from armdigits.core.errors import Failure, GateFailed
 from armdigits.report.reproduced import compare_with_commit
 
@@ -28,10 +27,8 @@ def run(options: argparse.Namespace) -> None:
         check_reproduced()
         return
     outs, objects = lock.locked_outs(), cached_objects()
-    damaged = mismatches({**outs, **objects})
-    if damaged:
-        repair = f"rm -f {shlex.join(map(str, damaged))} && dvc repro"
-        raise Failure(*(f"{path}: {reason}" for path, reason in damaged.items()), f"to repair, run: {repair}")
+    warn_of_remote()
+    report(mismatches({**outs, **objects}))
     links = check_links()
     print(f"verified: {len(outs)} outputs, {len(objects)} objects in the cache, {links} links between the files")
 
@@ -49,25 +46,23 @@ def check_reproduced() -> None:
     print(answer.line)
 
 
+def report(damaged: dict[Path, str]) -> None:
+    """Raise Failure for damaged files: path -> reason. The last line is the command that repairs them."""
+    if damaged:
+        repair = f"rm -rf {shlex.join(map(str, damaged))} && dvc repro"
+        raise Failure(*(f"{path}: {reason}" for path, reason in damaged.items()), f"to repair, run: {repair}")
+
+
+def warn_of_remote() -> None:
+    """Say it when DVC does not check the hash of what it pulls from the default remote."""
+    if name := unverified_remote():
+        print(f"DVC checks no hash of what it pulls from {name}; run: dvc remote modify {name} verify true", flush=True)
+
+
 def cached_objects() -> dict[Path, str]:
     """Path -> MD5 of every object in DVC's cache: the MD5 is its path."""
-    folder, here = Path(dvc.ask("cache", "dir").strip(), "files", "md5"), Path.cwd()
-    objects = {path: path.parent.name + path.stem for path in folder.glob("[0-9a-f][0-9a-f]/*")}  # .stem: without .dir
-    return {path.relative_to(here) if path.is_relative_to(here) else path: md5 for path, md5 in objects.items()}
-
-
-def mismatches(expected: dict[Path, str]) -> dict[Path, str]:
-    """Path -> reason for every file that has another MD5 than the expected one."""
-    with ThreadPoolExecutor() as pool:  # hashing and reading release the GIL
-        found = zip(expected.items(), pool.map(_md5, expected), strict=True)
-        return {path: f"expected MD5 {md5}, found {other}" for (path, md5), other in found if other != md5}
-
-
-def _md5(path: Path) -> str:
-    try:
-        return lock.md5_of(path)
-    except OSError as error:
-        return f"none ({error.strerror})"
+    found = objects_folder().glob("[0-9a-f][0-9a-f]/*")
+    return {path: path.parent.name + path.stem for path in found}  # .stem: without .dir
 
 
 def check_links() -> int:

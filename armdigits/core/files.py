@@ -6,15 +6,21 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import re
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from armdigits.core import lock
 from armdigits.core.errors import BadInput, Failure
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how the file begins that stands for one in Git LFS
 LFS_REMEDY = "a Git LFS pointer, not the file itself; run: git lfs pull"
+MAX_BYTES = 2**28  # of a file that a stage writes, images apart: more than any network for these processors needs
+DVC_CONFIGURATION = (Path(".dvc/config"), Path(".dvc/config.local"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -90,39 +96,73 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_bytes(path, text.getvalue().encode())
 
 
-def read_bytes(path: Path, stage: str) -> bytes:
-    """Read a file that `stage` writes.
+def check_size(path: Path, limit: int) -> None:
+    """Raise OSError when the file is missing, has more than `limit` bytes, or is a pipe, which may never end."""
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if status.st_size > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes; raises OSError as `check_size`, or when the file is unreadable."""
+    check_size(path, limit)
+    return path.read_bytes()
+
+
+def remedy(stage: str) -> str:
+    """The commands that bring a missing output of `stage`; DVC's configuration is read here, as DVC takes 0.4 s."""
+    configured = (path.read_text("utf-8", errors="replace") for path in DVC_CONFIGURATION if path.exists())
+    has_remote = any(re.search(r"^\s*remote\s*=\s*\S", text, re.MULTILINE) for text in configured)
+    return f"dvc pull; or, to make it here: dvc repro {stage}" if has_remote else f"dvc repro {stage}"
+
+
+def read_bytes(path: Path, stage: str, limit: int = MAX_BYTES) -> bytes:
+    """Read a file of at most `limit` bytes that `stage` writes, in any stage but that one.
 
     Raises:
-        BadInput: the file is missing or unreadable; the message names the stage to run.
+        BadInput: the file is missing, unreadable, larger, or not the one in `dvc.lock`, where that has its hash; the
+            message says what to run.
     """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file; run: dvc repro {stage}") from None
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}); run: dvc repro --force {stage}") from None
-
-
-def read_json(path: Path, stage: str) -> dict[str, Any]:
-    """Read a JSON object that `stage` writes.
-
-    Raises:
-        BadInput: the file is missing, unreadable or not a JSON object. Looking up a key that is missing, at any
-            depth of the result, raises it too.
-    """
-
-    class JsonObject(dict[str, Any]):
-        def __missing__(self, key: str) -> None:
-            raise BadInput(f"{path}: has no entry {key}; run: dvc repro --force {stage}")
-
-    try:
-        content = json.loads(read_bytes(path, stage), object_hook=JsonObject)
-    except ValueError as error:
-        raise BadInput(f"{path}: not valid JSON ({error}); run: dvc repro --force {stage}") from None
-    if not isinstance(content, dict):
-        raise BadInput(f"{path}: expected a JSON object; run: dvc repro --force {stage}")
+    with _unreadable_is_bad_input(path, stage):
+        content = read_limited(path, limit)
+    lock.vouch(path, content, stage)
     return content
+
+
+def read_utf8(path: Path, stage: str) -> str:
+    """As `read_bytes`, for UTF-8 text."""
+    try:
+        return read_bytes(path, stage).decode()
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: not UTF-8 text; run: dvc repro --force {stage}") from None
+
+
+def read_verified(path: Path, stage: str, expected: str, source: Path) -> bytes:
+    """Read a file of any size that `stage` writes, once it has the SHA-256 `expected`, which is from `source`.
+
+    Raises:
+        BadInput: as `read_bytes`, or the file has another SHA-256.
+    """
+    with _unreadable_is_bad_input(path, stage):
+        check_size(path, sys.maxsize)
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found == expected:
+            return path.read_bytes()
+    line = f"{path}: expected SHA-256 {expected} (from {source}), found {found}"
+    raise BadInput(f"{line}; run: dvc repro --force {stage}")
+
+
+@contextmanager
+def _unreadable_is_bad_input(path: Path, stage: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file; run: {remedy(stage)}") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); run: rm -rf {path} && dvc repro {stage}") from None
 
 
 def sha256(data: bytes | memoryview) -> str:

@@ -11,14 +11,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from armdigits.core.errors import BadInput
 
 LOCK = Path("dvc.lock")
 MAX_BYTES = 10_000_000
 MAX_DEPTH = 50  # of nested lists and mappings: the parser, which is written in C, crashes the process at some depth
-LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # makes strings, lists and mappings only
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 UNVOUCHED = ("benchmark",)  # its figures never come from a remote, and people look at them when its gate failed
 
@@ -67,20 +64,18 @@ def parse_lock(content: bytes, name: str) -> Outs:
     Raises:
         BadInput: it is no lock file.
     """
+    import yaml  # not where `armdigits compare` and `sweep` run, which need nothing but Python
+
+    loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # makes strings, lists and mappings only
     try:
-        if len(content) > MAX_BYTES or _too_deep(content):
+        starts, ends = yaml.CollectionStartEvent, yaml.CollectionEndEvent
+        steps = (isinstance(event, starts) - isinstance(event, ends) for event in yaml.parse(content, loader))
+        if len(content) > MAX_BYTES or any(depth > MAX_DEPTH for depth in accumulate(steps)):
             raise ValueError
-        stages = yaml.load(content, LOADER)["stages"]  # noqa: S506 - a base loader runs no code
+        stages = yaml.load(content, loader)["stages"]  # noqa: S506 - a base loader runs no code
         return {stage: dict(map(_out, entry.get("outs", []))) for stage, entry in stages.items()}
     except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError):
         raise BadInput(f"{name}: not a lock file of DVC; run: rm {LOCK} && dvc repro") from None
-
-
-def _too_deep(content: bytes) -> bool:
-    events = yaml.parse(content, LOADER)
-    starts, ends = yaml.CollectionStartEvent, yaml.CollectionEndEvent
-    depths = accumulate(isinstance(event, starts) - isinstance(event, ends) for event in events)
-    return any(depth > MAX_DEPTH for depth in depths)
 
 
 def _out(entry: Any) -> tuple[str, Out]:
@@ -102,8 +97,8 @@ def vouch(path: Path, content: bytes, stage: str) -> None:
     found = _md5(content) if output == path else md5_of(output)
     if found != expected:
         raise BadInput(
-            f"{path}: expected {output} of MD5 {expected} (from {LOCK}), found {found}; to repair it, run: armdigits "
-            f"verify; if you ran {stage} by hand: dvc commit --force {stage}"
+            f"{output}: expected MD5 {expected} (from {LOCK}), found {found}; to repair it, run: armdigits verify; "
+            f"if you ran {stage} by hand: dvc commit --force {stage}"
         )
 
 

@@ -8,10 +8,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event
 
-from armdigits.core import paths
+from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
+
+MAX_BYTES = 100_000
+MAX_DEPTH = 10  # libyaml crashes at some 10,000; the file has two levels
+SHOWN = 80  # characters of a value in a message
 
 
 class Section(BaseModel):
@@ -20,7 +25,8 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Name = Annotated[str, Field(max_length=80)]
 Threads = Annotated[int, Field(ge=1, le=256)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -29,8 +35,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Dataset(Section):
     """The images. `preflight` checks the name and the path, see armdigits/data/registry.py."""
 
-    name: str
-    path: Annotated[str, Field(min_length=1)] | None
+    name: Name
+    path: Annotated[str, Field(min_length=1, max_length=4096)] | None
     validation: Count
     seed: Seed
 
@@ -74,7 +80,7 @@ class Compute(Section):
 class Model(Section):
     """The network."""
 
-    name: str  # one of those in armdigits/models/networks.py, which this file must not import; preflight checks it
+    name: Name  # one of those in armdigits/models/networks.py, which this file must not import; preflight checks it
 
 
 class Recipe(Section):
@@ -188,13 +194,13 @@ class Parameters(Section):
 
 
 def load_parameters(path: Path) -> Parameters:
-    """Read and validate the file, with the YAML reader that DVC uses (YAML 1.2).
+    """Read and validate the file (YAML 1.2). What DVC cannot read is refused.
 
     Raises:
         BadInput: one line for each error, as `params.yaml: train.epochs: input should be ..., got ...`.
     """
     try:
-        return parse_parameters(path.read_bytes(), path)
+        return parse_parameters(files.read_limited(path, MAX_BYTES), path)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; run from the project folder") from None
     except OSError as error:
@@ -204,8 +210,8 @@ def load_parameters(path: Path) -> Parameters:
 def parse_parameters(text: bytes, path: Path) -> Parameters:
     """The same, for the text of the file; `path` is named in errors."""
     try:
-        content = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, LookupError, RecursionError) as error:  # ruamel raises all of these
+        content = _load(text.decode())
+    except Exception as error:  # ruamel raises many kinds
         raise BadInput(f"{path}: {_yaml_problem(error)}") from None
     if not isinstance(content, dict):
         raise BadInput(f"{path}: expected the sections {', '.join(Parameters.model_fields)}")
@@ -250,16 +256,47 @@ def check_sizes(parameters: Parameters, classes: int, train_images: int, added: 
         raise BadInput(*(f"{paths.PARAMETERS}: {line}" for line in lines))
 
 
+def _load(text: str) -> object:
+    """The content, read with both parsers of DVC: ruamel's own for `dvc exp run -S`, libyaml for all else.
+
+    An alias can make a short file a huge one, so none is allowed.
+    """
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if isinstance(event, AliasEvent):
+            raise _refused(event, "aliases are not allowed; write the value itself")
+        if depth > MAX_DEPTH:
+            raise _refused(event, f"more than {MAX_DEPTH} levels")
+    return YAML(typ="safe").load(text)
+
+
+def _refused(event: Event, problem: str) -> MarkedYAMLError:
+    return MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
 def _yaml_problem(error: Exception) -> str:
     """The reason in one line, with the line number where ruamel reports one."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark and error.problem:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return f"not valid YAML ({(str(error) or type(error).__name__).splitlines()[0]})"
+        return _short(f"line {error.problem_mark.line + 1}: {error.problem}")
+    return f"not valid YAML ({_short((str(error) or type(error).__name__).splitlines()[0])})"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        return _short(repr(value))
+    except ValueError:
+        return "an integer of thousands of digits"
 
 
 def _lines(problem: ErrorDetails) -> list[str]:
     """One of pydantic's errors: a line, or the lines of `check_combinations`."""
-    *section, name = [str(part) for part in problem["loc"]] or [""]
+    *section, name = [_short(str(part)) for part in problem["loc"]] or [""]
     key = ".".join([*section, name])
     match problem["type"]:
         case "value_error":
@@ -269,7 +306,7 @@ def _lines(problem: ErrorDetails) -> list[str]:
             return [f"{key}: unknown key; " + (f"did you mean {near[0]}?" if near else "remove it")]
         case "missing":
             return [f"{key}: missing"]
-    got = "a section" if isinstance(problem["input"], dict) else repr(problem["input"])
+    got = "a section" if isinstance(problem["input"], dict) else _shown(problem["input"])
     return [f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {got}"]
 
 

@@ -50,8 +50,11 @@ def run(name: str, main: Callable[[Parameters], None], arguments: list[str] | No
 
 
 def rank_of_this_process() -> int | None:
-    """The rank that torchrun gave this process; None when torchrun did not start it."""
-    return int(os.environ["RANK"]) if os.environ.keys() >= {"RANK", "WORLD_SIZE", "MASTER_ADDR"} else None
+    """The rank that torchrun gave this process; None when torchrun did not start it.
+
+    A cluster's scheduler may set RANK and WORLD_SIZE as well, for a job that is a single process.
+    """
+    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
 def _parser(name: str, main: Callable[[Parameters], None]) -> argparse.ArgumentParser:

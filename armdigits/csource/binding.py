@@ -1,11 +1,14 @@
 """Call the C source from Python. Imports neither torch nor ExecuTorch.
 
 The shared library is compiled for this machine's processor when it is first needed and kept in `.state`, never in
-DVC's cache: it belongs to a machine. Calls go through cffi, which costs 0.15 microseconds less than ctypes.
+DVC's cache: it belongs to a machine. In a read-only project, it lies in a temporary folder. Calls go through cffi,
+which costs 0.15 microseconds less than ctypes.
 """
 
+import atexit
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ import cffi
 import numpy as np
 from numpy.typing import NDArray
 
-from armdigits.core import files, paths
+from armdigits.core import files, paths, records
 from armdigits.core.cpu import processor
 from armdigits.core.errors import BadInput
 from armdigits.core.shape import Shape
@@ -141,17 +144,33 @@ def build() -> Path:
         sorted(cpu.features),
     )
     key = files.sha256(repr(parts).encode())[:16]
-    library = paths.C_LIBRARIES / f"{key}.so"
-    if library.exists():
-        return library
-    with tempfile.TemporaryDirectory() as name:
-        compiled = Path(name, "out.so")
-        compile_library(source, compiled, NATIVE)
-        content = compiled.read_bytes()
-    for path in paths.C_LIBRARIES.glob("*.so"):  # of an older source
-        path.unlink(missing_ok=True)
-    files.write_bytes(library, content)
+    for library in paths.C_LIBRARIES.glob(f"{key}-*.so"):
+        if library == _named(key, library):
+            return library
+    try:
+        paths.C_LIBRARIES.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=paths.C_LIBRARIES) as folder:  # another process may build it as well
+            compiled = Path(folder, "out.so")
+            compile_library(source, compiled, NATIVE)
+            library = compiled.replace(_named(key, compiled))
+    except OSError:  # a read-only project
+        kept = tempfile.TemporaryDirectory()
+        atexit.register(kept.cleanup)
+        library = Path(kept.name, "out.so")
+        compile_library(source, library, NATIVE)
+    for path in paths.C_LIBRARIES.glob("*.so"):
+        if not path.name.startswith(key):  # of an older source
+            with suppress(OSError):
+                path.unlink()
     return library
+
+
+def _named(key: str, library: Path) -> Path:
+    """Where a library is kept, with the digest of its bytes in its name: a truncated one would crash the process."""
+    try:
+        return paths.C_LIBRARIES / f"{key}-{files.sha256(library.read_bytes())[:16]}.so"
+    except OSError:
+        return Path()
 
 
 def compile_library(source: Mapping[str, str], library: Path, processor: str) -> None:
@@ -174,13 +193,13 @@ def compile_library(source: Mapping[str, str], library: Path, processor: str) ->
 
 def _read_source() -> dict[str, str]:
     """The header and the source, checked against the record that `export` wrote with them."""
-    content = {path: files.read_bytes(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
-    record = files.read_json(paths.EXPORT_DETAILS, "export")
-    for path, data in content.items():
-        expected, found = record["sources_sha256"][path.name], files.sha256(data)
+    source = {path: files.read_utf8(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
+    record = records.read(paths.EXPORT_DETAILS, records.ExportDetails, "export")
+    for path, text in source.items():
+        expected, found = record.digest(path), files.sha256(text.encode())
         if found != expected:
             raise BadInput(f"{path}: expected SHA-256 {expected} (from {paths.EXPORT_DETAILS}), found {found}; {AGAIN}")
-    programs = files.read_json(paths.PROGRAM_RECORD, "quantize")["programs_sha256"]
-    if record["program_sha256"] != programs[paths.INT8_PROGRAM.name]:
+    programs = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+    if record.program_sha256 != programs.digest(paths.INT8_PROGRAM):
         raise BadInput(f"{paths.C_SOURCE}: made from another program than {paths.INT8_PROGRAM}; {AGAIN}")
-    return {path.name: data.decode() for path, data in content.items()}
+    return {path.name: text for path, text in source.items()}

@@ -146,7 +146,8 @@ def stack_bytes(program: Contents, shape: Shape) -> int:
     layers = [step.layer for step in steps]
     most_inputs, most_outputs = (max(layer.weight.shape[axis] for layer in layers) for axis in (1, 0))
     windows = [layer.weight.shape[1] for layer in layers if layer.window]
-    multiply = (2 if most_inputs <= 2**16 else 4) * most_inputs + 4 * most_outputs  # bytes; convolutions have them in a function of their own
+    index = 2 if most_inputs <= 2**16 else 4  # bytes
+    multiply = index * most_inputs + 4 * most_outputs  # convolutions have them in a function of their own
     arrays = prod(shape) + sum(prod(step.outputs) for step in steps[:-1]) + multiply
     arrays += max(windows) + multiply if windows else 0
     stack: int = 1024 * ceil((arrays + 256) / 1024)
@@ -165,7 +166,12 @@ def multiplications(program: Contents, shape: Shape) -> int:
 
 
 def _steps(program: Contents, image: Shape) -> list[Step]:
-    """The layers for images of this shape, after a check that there is nothing else and that the arithmetic of the templates holds for them."""
+    """The layers, after a check that there is nothing else and that the arithmetic of the templates holds for them.
+
+    Args:
+        program: the contents of an int8 program.
+        image: the shape of one.
+    """
     first, *inner, last = program.nodes if len(program.nodes) > 2 else ("", "nothing", "")
     if (first, last) != ("XNNConvert", "XNNConvert") or not set(inner) <= NODES or len(program.delegates) != 1:
         raise BadInput(f"C source: expected layers between two conversions, found {', '.join(program.nodes) or 'none'}")
@@ -251,8 +257,9 @@ def _tables(step: Step) -> dict[str, Any]:
 
 
 def _comment(text: str) -> str:
-    """A text for a comment in C, in lines of at most 120 columns, 3 columns in after the first."""
-    return textwrap.fill(text, 114, subsequent_indent="   ", break_on_hyphens=False)
+    """A text for a comment in C, in lines of at most 120 columns, 3 columns in after the first. It cannot end it."""
+    harmless = "".join(letter if letter.isprintable() else " " for letter in text).replace("*/", "* /")
+    return textwrap.fill(harmless.replace("/*", "/ *"), 114, subsequent_indent="   ", break_on_hyphens=False)
 
 
 def _table(numbers: Iterable[Any]) -> str:

@@ -7,16 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from armdigits.core import files, paths
+from armdigits.core import files, paths, records
 from armdigits.core.errors import BadInput
 from armdigits.core.shape import Shape, check_shape
+
+MAX_HEADER = 2**20  # bytes of JSON, some hundred for each tensor
 
 
 @dataclass(frozen=True)
@@ -101,34 +101,33 @@ def write_dataset(
     Raises:
         Failure: a file cannot be written.
     """
-    record: dict[str, Any] = {"name": name, "classes": list(classes), "source": source, "files": {}}
+    written = {}
     for path, split in splits.items():
         content = save({"images": split.images.contiguous(), "labels": split.labels.contiguous()})
         files.write_bytes(path, content)
-        record["files"][path.name] = {
-            "images": len(split),
-            "images_of_class": torch.bincount(split.labels, minlength=len(classes)).tolist(),
-            "sha256": files.sha256(content),
-        }
-    record["left_out"] = list(left_out)
-    files.write_json(paths.PROVENANCE, {**record, "sha256": _digest(record)})
+        counts = torch.bincount(split.labels, minlength=len(classes)).tolist()
+        written[path.name] = records.SplitFile(images=len(split), images_of_class=counts, sha256=files.sha256(content))
+    record = records.Provenance(
+        name=name, classes=list(classes), source=source, files=written, left_out=list(left_out), sha256=""
+    )
+    records.write(paths.PROVENANCE, record.model_copy(update={"sha256": _digest(record)}))
 
 
-def read_provenance() -> dict[str, Any]:
-    """The record that `download` wrote: `name`, `classes`, `source`, for each of `files` its counts, `left_out`.
+def read_provenance() -> records.Provenance:
+    """The record that `download` wrote.
 
     Raises:
         BadInput: the record is missing or was changed.
     """
-    record = files.read_json(paths.PROVENANCE, "download")
-    if record.pop("sha256", None) != _digest(record):
+    record = records.read(paths.PROVENANCE, records.Provenance, "download")
+    if record.sha256 != _digest(record):
         raise BadInput(f"{paths.PROVENANCE}: changed since download wrote it; run: dvc repro --force download")
     return record
 
 
-def _digest(record: dict[str, Any]) -> str:
+def _digest(record: records.Provenance) -> str:
     """The SHA-256 of the record's other entries, which it contains itself, since no other file has it."""
-    return files.sha256(json.dumps(record).encode())
+    return files.sha256(json.dumps(record.model_dump(exclude={"sha256"})).encode())
 
 
 def read_split(path: Path) -> Split:
@@ -137,16 +136,24 @@ def read_split(path: Path) -> Split:
     Raises:
         BadInput: the file is missing or damaged, or its checksum differs from the one in the record.
     """
-    content = files.read_bytes(path, "download")
-    expected = read_provenance()["files"].get(path.name, {}).get("sha256")
-    found = files.sha256(content)
-    if found != expected:
-        raise BadInput(
-            f"{path}: expected SHA-256 {expected} (from {paths.PROVENANCE}), found {found}; "
-            "run: dvc repro --force download"
-        )
+    content = files.read_verified(path, "download", read_provenance().of(path).sha256, paths.PROVENANCE)
     try:
-        tensors = load(content)
+        tensors = tensors_in(content)
         return Split(tensors["images"], tensors["labels"])
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise BadInput(f"{path}: not a split of a data set ({error}); run: dvc repro --force download") from None
+
+
+def tensors_in(content: bytes) -> dict[str, Tensor]:
+    """The tensors in the bytes of a safetensors file; ValueError where they are something else."""
+    if header_length(content) > MAX_HEADER:
+        raise ValueError(f"a header of {header_length(content):,} bytes")
+    try:
+        return load(content)
+    except Exception as error:  # safetensors and torch raise many kinds
+        raise ValueError((str(error).splitlines() or [type(error).__name__])[0]) from None
+
+
+def header_length(content: bytes) -> int:
+    """The first entry of a safetensors file: the bytes of the header that follows."""
+    return int.from_bytes(content[:8], "little")

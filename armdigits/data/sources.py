@@ -12,8 +12,7 @@ import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
-from urllib.parse import urljoin, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import numpy as np
 import requests
@@ -129,7 +128,7 @@ def check_mirror(mirror: str, names: list[str]) -> None:
     if not mirror or _is_http(mirror):
         return
     if "://" in mirror and not mirror.startswith("file://"):
-        raise BadInput(f"DATA_MIRROR: expected a folder, file://, http:// or https://, got {masked(mirror)}")
+        raise BadInput(f"DATA_MIRROR: expected a folder, file://, http:// or https://, got {_masked(mirror)}")
     folder = _local(mirror)
     if not folder.is_dir():
         raise BadInput(f"DATA_MIRROR: {folder}: no such folder")
@@ -143,7 +142,7 @@ def _is_http(source: str) -> bool:
 
 def _local(source: str) -> Path:
     """The path that a file URL names, or the path itself."""
-    return Path(url2pathname(urlsplit(source).path) if source.startswith("file://") else source)
+    return Path(os.fsdecode(unquote_to_bytes(urlsplit(source).path)) if source.startswith("file://") else source)
 
 
 def fetch(name: str, md5: str, folder: Path, mirror: str) -> None:
@@ -168,7 +167,7 @@ def fetch(name: str, md5: str, folder: Path, mirror: str) -> None:
         try:
             content = _read(f"{address.rstrip('/')}/{name}", SIZES[name])
         except Exception as error:  # requests lets those of other libraries through
-            failures.append(f"{masked(address)}: {masked(_reason(error))}")
+            failures.append(f"{_masked(address)}: {_masked(_reason(error))}")
             continue
         found = _md5(content)
         if found == md5:
@@ -176,7 +175,7 @@ def fetch(name: str, md5: str, folder: Path, mirror: str) -> None:
             return
         wrong_content = True
         kind = _kind(content, SIZES[name])
-        failures.append(f"{masked(address)}: {name}: expected MD5 {md5}, found {found} ({kind})")
+        failures.append(f"{_masked(address)}: {name}: expected MD5 {md5}, found {found} ({kind})")
     if wrong_content:
         raise BadInput(*failures, f"{name}: no mirror has the published file")
     if mirror:
@@ -188,7 +187,7 @@ def fetch(name: str, md5: str, folder: Path, mirror: str) -> None:
     )
 
 
-def masked(text: str) -> str:
+def _masked(text: str) -> str:
     """The text without the name and the password in a URL, which logs must not show."""
     return re.sub("//.*@", "//***@", text)
 

@@ -54,10 +54,8 @@ def folder_of(dataset: Dataset) -> Path:
         raise BadInput(f"{key}: {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise BadInput(f"{key}: {folder}: cannot be read (Permission denied)")
-    if not name_of(folder.resolve()).isprintable():  # it stands in metrics and pages
-        raise BadInput(
-            f"{key}: {folder}: expected a folder with a name in UTF-8, got {folder.resolve().name!a}; rename it"
-        )
+    if not (name := name_of(folder.resolve())).isprintable():  # it stands in metrics and pages
+        raise BadInput(f"{key}: {folder}: expected a folder with a name in UTF-8, got {name!a}; rename it")
     return folder
 
 

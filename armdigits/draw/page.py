@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from armdigits.core import files, paths
+from armdigits.core import files, paths, records
 from armdigits.csource import toolchain
 from armdigits.pictures import confidence, decode, digit, ink, normalise
 from armdigits.report.templates import package_files, template
@@ -33,20 +33,20 @@ def render() -> str:
         BadInput: a stage's output is missing or broken.
         Failure: there is no compiler, or it fails.
     """
-    quantize = files.read_json(paths.QUANTIZE_METRICS, "quantize")
-    record = files.read_json(paths.PROGRAM_RECORD, "quantize")
-    source = {path.name: files.read_bytes(path, "export").decode() for path in (paths.C_HEADER, paths.C_SOURCE)}
+    quantize = records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize")
+    record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+    source = {path.name: files.read_utf8(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
     program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
-    classes = record["classes"]
+    classes = record.classes
     digits = digit.are_digits(classes)
     return template("draw/draw.html").render(
         style=package_files(*STYLES),
         script=package_files(*SCRIPTS),
         title="Draw a digit" if digits else f"Draw one of {len(classes)} classes",
         noun="digit" if digits else "sign",
-        dataset=quantize["dataset"],
-        accuracy=f"{quantize['int8']['accuracy']:.2%}".replace("%", " %"),
-        weights=record["weights_sha256"],
+        dataset=quantize.dataset,
+        accuracy=f"{quantize.int8.accuracy:.2%}".replace("%", " %"),
+        weights=record.weights_sha256,
         program=base64.b64encode(program).decode(),
         program_bytes=len(program),
         settings={

@@ -7,19 +7,21 @@ metadata entry with JSON inside: safetensors writes several entries in random or
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+import torch
+from pydantic import ValidationError
+from pydantic_core import from_json
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from armdigits.core import files
+from armdigits.core import files, paths, records
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Model, Recipe
-from armdigits.data.dataset import read_provenance
+from armdigits.data.dataset import header_length, read_provenance, tensors_in
 from armdigits.models import networks
 
-FORMAT = 2
+Content = TypeVar("Content", bound=records.Record)
 
 
 def weights_sha256(weights: dict[str, Tensor]) -> str:
@@ -45,14 +47,14 @@ def write_tensors(
         The size of the file in bytes.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    record = {
-        "format": FORMAT,
-        "network": network,
-        "train_data_sha256": read_provenance()["files"]["train.safetensors"]["sha256"],
-        "settings": settings and settings.model_dump(),
-        "weights_sha256": weights_sha256(tensors),
-    }
-    content = save(tensors, {"record": json.dumps(record)})
+    record = records.Checkpoint(
+        format=2,
+        network=network,
+        train_data_sha256=read_provenance().of(paths.TRAIN_DATA).sha256,
+        settings=settings.model_dump() if settings else None,
+        weights_sha256=weights_sha256(tensors),
+    )
+    content = pack(tensors, record)
     files.write_bytes(path, content)
     return len(content)
 
@@ -72,18 +74,18 @@ def read_checkpoint(path: Path, settings: Recipe | None = None, network: Model |
         BadInput: as `read_tensors` and `networks.build`, or the weights do not fit the network.
     """
     weights, record = read_tensors(path, "train", settings)
-    name = record.get("network")
+    name = record.network
     if network and name != network.name:
         raise BadInput(f"{path}: made with another model.name than that in params.yaml; run: dvc repro --force train")
-    if name not in networks.NETWORKS:
+    if name is None or name not in networks.NETWORKS:
         raise BadInput(f"{path}: of an unknown network ({name}); run: dvc repro --force train")
-    model = networks.build(name, len(read_provenance()["classes"]), use_dropout=False)
+    model = networks.build(name, len(read_provenance().classes), use_dropout=False)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         what = str(error).splitlines()[-1].strip()
         raise BadInput(f"{path}: not the weights of this model ({what}); run: dvc repro --force train") from None
-    return model.eval(), record["weights_sha256"]
+    return model.eval(), record.weights_sha256
 
 
 def read_teacher_logits(path: Path, settings: Recipe | None = None) -> Tensor:
@@ -93,12 +95,16 @@ def read_teacher_logits(path: Path, settings: Recipe | None = None) -> Tensor:
         BadInput: as `read_tensors`, or the file holds something else.
     """
     tensors, _ = read_tensors(path, "teach", settings)
-    if set(tensors) != {"teacher_logits"}:
+    data = read_provenance()
+    shapes = {name: (tensor.dtype, *tensor.shape) for name, tensor in tensors.items()}
+    if shapes != {"teacher_logits": (torch.float32, data.of(paths.TRAIN_DATA).images, len(data.classes))}:
         raise BadInput(f"{path}: not teacher logits; run: dvc repro --force teach")
     return tensors["teacher_logits"]
 
 
-def read_tensors(path: Path, stage: str, settings: Recipe | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(
+    path: Path, stage: str, settings: Recipe | None = None
+) -> tuple[dict[str, Tensor], records.Checkpoint]:
     """Read a file that `stage` wrote with `write_tensors`.
 
     Args:
@@ -116,24 +122,29 @@ def read_tensors(path: Path, stage: str, settings: Recipe | None = None) -> tupl
     again = f"run: dvc repro --force {stage}"
     content = files.read_bytes(path, stage)
     try:
-        tensors, record = load(content), _record_in(content)
+        tensors, record = unpack(content, records.Checkpoint)
         digest = weights_sha256(tensors)
-        expected = record.get("weights_sha256")
-    except (SafetensorError, LookupError, ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:  # the second of types that NumPy does not have
         raise BadInput(f"{path}: not a safetensors checkpoint ({error}); {again}") from None
-    if record.get("format") != FORMAT:
-        raise BadInput(f"{path}: expected checkpoint format {FORMAT}, found {record.get('format', 'none')}; {again}")
-    if digest != expected:
-        raise BadInput(f"{path}: expected weights of SHA-256 {expected}, found {digest}; {again}")
-    if record.get("train_data_sha256") != read_provenance()["files"]["train.safetensors"]["sha256"]:
+    if digest != record.weights_sha256:
+        raise BadInput(f"{path}: expected weights of SHA-256 {record.weights_sha256}, found {digest}; {again}")
+    if record.train_data_sha256 != read_provenance().of(paths.TRAIN_DATA).sha256:
         raise BadInput(f"{path}: trained on different data than that in data/; {again}")
-    if settings and record.get("settings") != settings.model_dump():
+    if settings and record.settings != settings.model_dump():
         raise BadInput(f"{path}: trained with different settings than those under {stage} in params.yaml; {again}")
     return tensors, record
 
 
-def _record_in(content: bytes) -> dict[str, Any]:
-    """The record in the header of a safetensors file: JSON, after its length in 8 bytes."""
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    record: dict[str, Any] = json.loads(header["__metadata__"]["record"])
-    return record
+def pack(tensors: dict[str, Tensor], record: records.Record) -> bytes:
+    """A safetensors file with a record in its header."""
+    return save(tensors, {"record": json.dumps(record.content(), allow_nan=False)})
+
+
+def unpack(content: bytes, model: type[Content]) -> tuple[dict[str, Tensor], Content]:
+    """The tensors and the record in the bytes of a safetensors file; ValueError where they are something else."""
+    tensors = tensors_in(content)  # first: it checks the header
+    try:
+        header = from_json(content[8 : 8 + header_length(content)])
+        return tensors, model.model_validate_json((header.get("__metadata__") or {}).get("record", ""))
+    except ValidationError as error:
+        raise ValueError(f"its record: {records.problem(error)}") from None

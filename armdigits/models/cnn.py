@@ -22,9 +22,7 @@ class ConvolutionalNetwork(nn.Module):
         input float32 [N, *shape], pixel / 255, in [0, 1]; output float32 [N, classes], raw logits.
     """
 
-    def __init__(
-        self, use_dropout: bool = True, dropout: float = 0.2, shape: Shape = MNIST, classes: int = 10
-    ) -> None:
+    def __init__(self, use_dropout: bool = True, dropout: float = 0.2, shape: Shape = MNIST, classes: int = 10) -> None:
         super().__init__()
         channels, *sides = shape
         height, width = ((side + 1) // 2 // 2 // 2 for side in sides)  # after the stride and the two poolings

@@ -21,9 +21,7 @@ class NeuralNetwork(nn.Module):
         input float32 [N, *shape], pixel / 255, in [0, 1]; output float32 [N, classes], raw logits.
     """
 
-    def __init__(
-        self, use_dropout: bool = True, dropout: float = 0.2, shape: Shape = MNIST, classes: int = 10
-    ) -> None:
+    def __init__(self, use_dropout: bool = True, dropout: float = 0.2, shape: Shape = MNIST, classes: int = 10) -> None:
         super().__init__()
         self.use_dropout = use_dropout
         self.flatten = nn.Flatten()

@@ -18,7 +18,7 @@ DATA = 5  # the field there of what RLIMIT_DATA limits, in pages
 def contained(memory: int) -> Iterator[None]:
     """Inside the block no library prints anything, and on Linux none gets more than `memory` bytes.
 
-    A small file can ask for any amount of memory: a TIFF of 10 MB has room for 65,535 entries that are 10 MB each.
+    A small file can ask for any amount: a TIFF of 64x64 pixels and 1.6 MB may be stored as one tile of 1.6 GB.
 
     Raises:
         MemoryError: a library asks for more.

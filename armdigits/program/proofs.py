@@ -9,6 +9,7 @@ from itertools import groupby
 from textwrap import fill
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from armdigits.core.shape import Shape
@@ -98,6 +99,19 @@ def prove_int8(program: Contents, model: nn.Module, calibration: Tensor) -> list
             _numbers(found),
         ),
     ]
+
+
+def prove_logits(found: NDArray[np.float32], expected: NDArray[np.float32]) -> Proof:
+    """The check that the NumPy reference computes what the runtime computes, to the bit.
+
+    Args:
+        found: the runtime's logits float32 [N, 10] of the int8 program.
+        expected: the reference's.
+    """
+    bits = found.view(np.int32), np.ascontiguousarray(expected).view(np.int32)
+    equal = int((bits[0] == bits[1]).sum()) if found.shape == expected.shape else 0
+    text = "{:,} logits equal to the reference's"
+    return Proof("logits", equal == expected.size, text.format(expected.size), text.format(equal))
 
 
 def table(program: str, proofs: Iterable[Proof]) -> str:

@@ -11,7 +11,7 @@ import torch
 from executorch.extension.pybindings import _portable_lib
 from torch import Tensor
 
-from armdigits.core import files, paths
+from armdigits.core import files, paths, records
 from armdigits.core.errors import BadInput, stderr_muted
 from armdigits.core.shape import Shape
 from armdigits.data.dataset import pixels_of
@@ -138,8 +138,8 @@ def write_programs(programs: Mapping[Path, bytes], weights_sha256: str, classes:
     for path, content in programs.items():
         files.write_bytes(path, content)
     digests = {path.name: files.sha256(content) for path, content in programs.items()}
-    record = {"weights_sha256": weights_sha256, "programs_sha256": digests, "classes": classes}
-    files.write_json(paths.PROGRAM_RECORD, record)
+    record = records.Programs(weights_sha256=weights_sha256, programs_sha256=digests, classes=classes)
+    records.write(paths.PROGRAM_RECORD, record)
 
 
 def read_program(path: Path, weights_sha256: str | None = None) -> Program:
@@ -161,12 +161,9 @@ def read_content(path: Path, weights_sha256: str | None = None) -> bytes:
     Raises:
         BadInput: the program or the record is missing, they do not match, or it was made from other weights.
     """
-    record = files.read_json(paths.PROGRAM_RECORD, "quantize")
-    content = files.read_bytes(path, "quantize")
-    expected, found = record["programs_sha256"][path.name], files.sha256(content)
-    if found != expected:
-        raise BadInput(f"{path}: expected SHA-256 {expected} (from {paths.PROGRAM_RECORD}), found {found}; {AGAIN}")
-    if weights_sha256 is not None and record["weights_sha256"] != weights_sha256:
+    record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+    content = files.read_verified(path, "quantize", record.digest(path), paths.PROGRAM_RECORD)
+    if weights_sha256 is not None and record.weights_sha256 != weights_sha256:
         raise BadInput(f"{path}: made from another checkpoint than {paths.MODEL}; {AGAIN}")
     return content
 

@@ -1,16 +1,20 @@
 """A run beside that of another commit: metrics, learning curves, confusion matrix. Git has the files of both."""
 
-import csv
-import io
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from armdigits.core import git, paths
+from pydantic import ValidationError
+
+from armdigits.core import git, paths, records
 from armdigits.core.errors import BadInput
 
-METRICS = (paths.TRAIN_METRICS, paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS, paths.BENCHMARK_METRICS)
+STAGES = {
+    paths.TRAIN_METRICS: "train",
+    paths.EVALUATE_METRICS: "evaluate",
+    paths.QUANTIZE_METRICS: "quantize",
+    paths.BENCHMARK_METRICS: "benchmark",
+}
+Content = TypeVar("Content", bound=records.Record)
 Row = tuple[str, str, str, str]  # metric, value of the other commit, value of this run, change
 
 
@@ -33,19 +37,30 @@ def read_base(base: str, path: Path) -> bytes:
 def metric_rows(base: str) -> list[Row]:
     """A row for each metric whose value differs, in the order of the files."""
     rows: list[Row] = []
-    for path in METRICS:
-        old, new = (flat(json.loads(content)) for content in (read_base(base, path), path.read_bytes()))
+    for path, stage in STAGES.items():
+        old, new = _base_metrics(base, path), records.read(path, records.Metrics, stage).flat()
         different = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
         rows += [(f"{path.stem}: {key}", *_cells(old.get(key), new.get(key))) for key in different]
     return rows
 
 
-def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"int8": {"bytes": 1}} as {"int8.bytes": 1}."""
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return values
+def _base_metrics(base: str, path: Path) -> dict[str, object]:
+    try:
+        return records.Metrics.model_validate_json(read_base(base, path)).flat()
+    except ValidationError as error:
+        raise BadInput(f"{path} in {base}: {records.problem(error)}") from None
+
+
+def read_base_table(base: str, path: Path, model: type[Content]) -> list[Content]:
+    """A table as it is in the commit `base`.
+
+    Raises:
+        BadInput: as `read_base`, or the table is another one.
+    """
+    try:
+        return records.parse_table(read_base(base, path), model)
+    except ValueError as error:
+        raise BadInput(f"{path} in {base}: {error}") from None
 
 
 def _cells(old: object, new: object) -> tuple[str, str, str]:
@@ -56,13 +71,3 @@ def _cells(old: object, new: object) -> tuple[str, str, str]:
 
 def _text(value: object) -> str:
     return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def table_of(content: bytes) -> list[dict[str, float]]:
-    """The rows of a table of numbers, as `train` writes it."""
-    return [{name: float(value) for name, value in row.items()} for row in rows_of(content)]
-
-
-def rows_of(content: bytes) -> list[dict[str, str]]:
-    """The rows of a table with a header."""
-    return list(csv.DictReader(io.StringIO(content.decode(errors="replace"))))

@@ -43,7 +43,7 @@ def digits_grid(title: str, images: NDArray[np.uint8], captions: list[str]) -> b
     """A PNG that shows images uint8 [N, 28, 28] in rows of eight, dark on light, each over its caption."""
     rows = max(1, math.ceil(len(captions) / COLUMNS))
     figure = Figure(figsize=(COLUMNS * 1.25, rows * 1.6 + 0.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     longest = max((len(line) for caption in captions for line in caption.splitlines()), default=1)
     for position, axes in enumerate(figure.subplots(rows, COLUMNS, squeeze=False).flat):
         axes.axis("off")
@@ -61,7 +61,7 @@ def latency_curves(title: str, latencies: dict[str, dict[str, NDArray[np.float64
         latencies: for each panel's title and variant, the durations of the calls in microseconds, in any shape.
     """
     figure = Figure(figsize=(4 * len(latencies), 4), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     for axes, (panel, variants) in zip(
         figure.subplots(1, len(latencies), squeeze=False).flat, latencies.items(), strict=True
     ):

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from sklearn import metrics
 
-from armdigits.core import files, git, paths
+from armdigits.core import files, git, paths, records
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
@@ -26,7 +26,6 @@ from armdigits.report import charts, comparison, results
 from armdigits.report.templates import package_files, template
 
 REPORT = Path("report/index.html")
-PREDICTED = ("actual", "predicted")  # the columns of predictions.csv
 
 
 def render(base: str = "") -> str:
@@ -39,40 +38,38 @@ def render(base: str = "") -> str:
         BadInput: params.yaml is invalid, a stage's output is missing or broken, or `base` has no results.
     """
     parameters = load_parameters(paths.PARAMETERS)
-    evaluate = files.read_json(paths.EVALUATE_METRICS, "evaluate")
-    quantize = files.read_json(paths.QUANTIZE_METRICS, "quantize")
-    layers = files.read_json(paths.QUANTIZE_DETAILS, "quantize").get("layers")
-    benchmark = files.read_json(paths.BENCHMARK_DETAILS, "benchmark")
+    run = results.read_metrics()
+    layers = records.read(paths.QUANTIZE_DETAILS, records.QuantizeDetails, "quantize").layers
     return template("report/page.html").render(
         style=package_files("report/page.css"),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        evaluate=evaluate,
-        quantize=quantize,
-        single=benchmark["batch_1"],
-        host=benchmark["host"],
-        results=results.results_of(*results.read_metrics()),
+        evaluate=run.evaluate,
+        quantize=run.quantize,
+        single=run.benchmark.batch_1,
+        host=run.benchmark.host.content(),
+        results=results.results_of(run),
         comparison=compare_with(base) if base else None,
         learning=learning_curves(),
         confusion=confusion_matrix(),
-        scores=f1_scores(files.read_json(paths.EVALUATE_DETAILS, "evaluate")["classes"]),
+        scores=f1_scores(records.read(paths.EVALUATE_DETAILS, records.EvaluateDetails, "evaluate").classes),
         mistakes=mistakes(read_split(paths.TEST_DATA), parameters.evaluate.misclassified),
-        batches=latencies(benchmark),
+        batches=latencies(run.benchmark),
         distributions=_base64(files.read_bytes(paths.LATENCY, "benchmark")),
-        layers=layers and noise_of(layers),
+        layers=noise_of(layers) if layers else None,
         parameters=parameter_tables(parameters.model_dump()),
         provenance=provenance(),
-        summary=files.read_bytes(paths.LAYERS, "train").decode(),
+        summary=files.read_utf8(paths.LAYERS, "train"),
     )
 
 
 def learning_curves() -> list[dict[str, Any]]:
     """A chart of the history's losses, and one of its accuracies: `title`, `chart`, and the `last` value by curve."""
-    rows = _read_numbers(paths.HISTORY, "train", "epoch", "validation_loss", "validation_accuracy")
+    rows = records.read_table(paths.HISTORY, records.Epoch, "train")
     found = []
     for ending, title in (("_loss", "Loss: cross-entropy, nats"), ("_accuracy", "Accuracy: share of the images")):
-        names = [name for name in rows[0] if name.endswith(ending)]
-        series = {name.removesuffix(ending): [row[name] for row in rows] for name in names}
-        chart = charts.curves(title, series, [row["epoch"] for row in rows], percent=ending == "_accuracy")
+        names = [name for name in records.Epoch.model_fields if name.endswith(ending)]
+        series = {name.removesuffix(ending): [getattr(row, name) for row in rows] for name in names}
+        chart = charts.curves(title, series, [row.epoch for row in rows], percent=ending == "_accuracy")
         last = {name: values[-1] for name, values in series.items()}
         found.append({"title": title, "chart": _inline(chart), "last": last})
     return found
@@ -83,33 +80,36 @@ def confusion_matrix() -> Markup:
     return _matrix("Confusion matrix of the test images", _predictions())
 
 
-def _predictions() -> list[dict[str, str]]:
-    rows = _read_csv(paths.PREDICTIONS, "evaluate", *PREDICTED)
-    if not {row[name] for row in rows for name in PREDICTED} <= set(read_provenance()["classes"]):
-        raise _unreadable(paths.PREDICTIONS, "evaluate")
+def _predictions() -> list[records.Prediction]:
+    rows = records.read_table(paths.PREDICTIONS, records.Prediction, "evaluate")
+    classes = set(read_provenance().classes)
+    if not all({row.actual, row.predicted} <= classes for row in rows):
+        raise BadInput(f"{paths.PREDICTIONS}: of other classes; run: dvc repro --force evaluate")
     return rows
 
 
-def _matrix(title: str, rows: list[dict[str, str]]) -> Markup:
-    actual, predicted = ([row[name] for row in rows] for name in PREDICTED)
-    classes = list(dict.fromkeys([*read_provenance()["classes"], *actual, *predicted]))  # another run may have others
+def _matrix(title: str, rows: list[records.Prediction]) -> Markup:
+    actual, predicted = [row.actual for row in rows], [row.predicted for row in rows]
+    classes = list(dict.fromkeys([*read_provenance().classes, *actual, *predicted]))  # another run may have others
     counts = metrics.confusion_matrix(actual, predicted, labels=classes)
     return _inline(charts.confusion_matrix(title, counts.tolist(), classes))
 
 
 def compare_with(base: str) -> dict[str, Any]:
     """The `metrics` that differ from those of the commit `base`, the `curves` and the confusion `matrices` of both."""
-    here = _read_numbers(paths.HISTORY, "train", "epoch", "validation_loss", "validation_accuracy")
-    there = comparison.table_of(comparison.read_base(base, paths.HISTORY))
-    epochs = [row["epoch"] for row in max(here, there, key=len)]
+    here, there = (
+        records.read_table(paths.HISTORY, records.Epoch, "train"),
+        comparison.read_base_table(base, paths.HISTORY, records.Epoch),
+    )
+    epochs = [row.epoch for row in max(here, there, key=len)]
     curves = []
     for name, title in (("validation_loss", "Validation loss"), ("validation_accuracy", "Validation accuracy")):
-        series = {label: [row[name] for row in rows] for label, rows in (("this run", here), (base, there))}
+        series = {label: [getattr(row, name) for row in rows] for label, rows in (("this run", here), (base, there))}
         chart = charts.curves(f"{title}, this run and {base}", series, epochs, percent=name.endswith("accuracy"))
         curves.append({"title": title, "chart": _inline(chart)})
     tables = {
         "this run": _predictions(),
-        base: comparison.rows_of(comparison.read_base(base, paths.PREDICTIONS)),
+        base: comparison.read_base_table(base, paths.PREDICTIONS, records.Prediction),
     }
     matrices = [
         {"title": name, "chart": _matrix(f"Confusion matrix beside another, {name}", rows)}
@@ -118,9 +118,9 @@ def compare_with(base: str) -> dict[str, Any]:
     return {"base": base, "metrics": comparison.metric_rows(base), "curves": curves, "matrices": matrices}
 
 
-def f1_scores(classes: dict[str, Any]) -> dict[str, Any]:
+def f1_scores(classes: dict[str, records.ClassScores]) -> dict[str, Any]:
     """The `chart` of each class's F1 score, and the percentage at which its bars start, `lowest`."""
-    scores = {name: score["f1"] * 100 for name, score in classes.items()}
+    scores = {name: score.f1 * 100 for name, score in classes.items()}
     lowest = max(0.0, 10 * (min(scores.values()) // 10 - 1))
     return {"chart": _inline(charts.bars("F1 score of each class", scores, "%", lowest)), "lowest": lowest}
 
@@ -128,7 +128,7 @@ def f1_scores(classes: dict[str, Any]) -> dict[str, Any]:
 def mistakes(test: Split, count: int) -> dict[str, Any]:
     """Up to `count` wrong predictions with the highest probability, as `tiles`, and the `total` number of mistakes."""
     model, _ = read_checkpoint(paths.MODEL)
-    classes = read_provenance()["classes"]
+    classes = read_provenance().classes
     wrong, predicted, confidence = confident_mistakes(logits_of(model, test.images), test.targets())
     tiles = []
     for image, label, probability in zip(wrong[:count].tolist(), predicted, confidence, strict=False):
@@ -139,24 +139,18 @@ def mistakes(test: Split, count: int) -> dict[str, Any]:
     return {"tiles": tiles, "total": len(wrong)}
 
 
-def latencies(benchmark: dict[str, Any]) -> list[dict[str, Any]]:
+def latencies(benchmark: records.BenchmarkDetails) -> list[dict[str, Any]]:
     """For each batch size its `name`, whether it is `noisy`, `rates` in images per second, and two charts."""
     found = []
-    for key, batch in benchmark.items():
-        if not key.startswith("batch_"):
-            continue
+    for key, batch in benchmark.batches().items():
         name = key.replace("_", " ")
-        figures = {label: value for label, value in batch.items() if isinstance(value, dict)}
-        variants = {label: value for label, value in figures.items() if "p50_us" in value}
-        times = {label: (value["p50_us"], value["p90_us"], value["p99_us"]) for label, value in variants.items()}
-        ratios = {
-            label: (value["low"], value["ratio"], value["high"]) for label, value in figures.items() if "ratio" in value
-        }
+        times = {label: (value.p50_us, value.p90_us, value.p99_us) for label, value in batch.timings().items()}
+        ratios = {label: (value.low, value.ratio, value.high) for label, value in batch.ratios().items()}
         found.append(
             {
                 "name": name,
-                "noisy": batch["noisy"],
-                "rates": {label.replace("_", " "): value["images_per_s"] for label, value in variants.items()},
+                "noisy": batch.noisy,
+                "rates": {label.replace("_", " "): value.images_per_s for label, value in batch.timings().items()},
                 "times": _inline(charts.percentiles(f"Latency at {name}", times, "µs per call")),
                 "ratios": _inline(charts.intervals(f"Ratios at {name}", ratios)),
             }
@@ -164,9 +158,9 @@ def latencies(benchmark: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def noise_of(layers: dict[str, Any]) -> Markup:
+def noise_of(layers: dict[str, records.LayerNoise]) -> Markup:
     """The chart of each layer's signal-to-quantization-noise ratio; null where a layer has no noise or no signal."""
-    rows = {name: layer["sqnr_db"] for name, layer in layers.items()}
+    rows = {name: layer.sqnr_db for name, layer in layers.items()}
     lowest = min([0.0, *(value for value in rows.values() if value is not None)])
     return _inline(charts.bars("Signal-to-quantization-noise ratio of each layer", rows, "dB", lowest))
 
@@ -192,7 +186,7 @@ def _comment(section: CommentedMap, key: str) -> str:
 
 def provenance() -> list[tuple[str, str]]:
     """What the results were made from, and what was made: commit and checksums."""
-    data, programs = read_provenance(), files.read_json(paths.PROGRAM_RECORD, "quantize")
+    data, programs = read_provenance(), records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
     branch = _git("branch", "--show-current")
     commit = (
         _git("log", "-1", "--format=%h %s (%cs)") or "not a Git checkout",
@@ -201,10 +195,10 @@ def provenance() -> list[tuple[str, str]]:
     )
     return [
         ("commit", " ".join(filter(None, commit))),
-        *((f"source: {name}", digest) for name, digest in data["source"].items()),
-        *((f"{name}, {entry['images']:,} images", entry["sha256"]) for name, entry in data["files"].items()),
-        ("weights", programs["weights_sha256"]),
-        *programs["programs_sha256"].items(),
+        *((f"source: {name}", digest) for name, digest in data.source.items()),
+        *((f"{name}, {entry.images:,} images", entry.sha256) for name, entry in data.files.items()),
+        ("weights", programs.weights_sha256),
+        *programs.programs_sha256.items(),
     ]
 
 
@@ -215,26 +209,6 @@ def _git(*arguments: str) -> str:
     except FileNotFoundError:
         return ""
     return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
-
-
-def _read_numbers(path: Path, stage: str, *columns: str) -> list[dict[str, float]]:
-    """As `_read_csv`, for a table of numbers."""
-    try:
-        return [{name: float(value) for name, value in row.items()} for row in _read_csv(path, stage, *columns)]
-    except (TypeError, ValueError):
-        raise _unreadable(path, stage) from None
-
-
-def _read_csv(path: Path, stage: str, *columns: str) -> list[dict[str, str]]:
-    """The rows of a table that `stage` wrote; at least one row, with at least these columns."""
-    rows = comparison.rows_of(files.read_bytes(path, stage))
-    if not rows or not all(row.keys() >= set(columns) and None not in [*row, *row.values()] for row in rows):
-        raise _unreadable(path, stage)
-    return rows
-
-
-def _unreadable(path: Path, stage: str) -> BadInput:
-    return BadInput(f"{path}: not as {stage} wrote it; run: dvc repro --force {stage}")
 
 
 def _base64(png: bytes) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from armdigits.core import cpu, files, git, lock, paths
+from armdigits.core import cpu, git, lock, paths, records
 from armdigits.core.errors import BadInput
 from armdigits.report.comparison import read_base
 
@@ -38,7 +38,7 @@ def compare_with_commit() -> Reproduced:
     if not differing:
         return Reproduced(f"reproduced: all {len(outs)} outputs are those of the commit, to the bit")
     line = f"{len(differing)} of {len(outs)} outputs differ from those of the commit: {_listed(differing)}"
-    reasons = _other_machine(files.read_json(paths.HOST, "preflight"), _host_of_commit())
+    reasons = _other_machine(records.read(paths.HOST, records.Host, "preflight").content(), _host_of_commit())
     if not reasons:
         return Reproduced(f"not reproduced: {line}; this machine should give the same bits", is_broken=True)
     return Reproduced(f"{line}; as expected, because of {', '.join(reasons)}")

@@ -1,15 +1,25 @@
 """The results table of the last run, from the metrics that the stages wrote."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from armdigits.core import files, paths
+from armdigits.core import files, paths, records
 from armdigits.core.errors import BadInput
-from armdigits.report.tables import markdown
+from armdigits.report.tables import escaped, markdown
 
 README = Path("README.md")
 C_TARGET = "aarch64_dotprod"  # whose code and tables are the size of the C program
 BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
+
+
+class Metrics(NamedTuple):
+    """What the table shows."""
+
+    train: records.TrainMetrics
+    evaluate: records.EvaluateMetrics
+    quantize: records.QuantizeMetrics
+    export: records.ExportMetrics
+    benchmark: records.BenchmarkDetails
 
 
 class Results(NamedTuple):
@@ -20,63 +30,56 @@ class Results(NamedTuple):
     conditions: str
 
 
-def results_of(
-    train: dict[str, Any],
-    evaluate: dict[str, Any],
-    quantize: dict[str, Any],
-    export: dict[str, Any],
-    benchmark: dict[str, Any],
-) -> Results:
-    """The results, from the contents of the metrics of these stages; of `benchmark` the details."""
-    single, host = benchmark["batch_1"], benchmark["host"]
-    model = {"accuracy": evaluate["accuracy"], "bytes": train["bytes"]}
-    # Every logit equals the int8 program's, else `export` fails. Without its emulator a target has no entry.
-    c_program = {"accuracy": quantize["int8"]["accuracy"], "bytes": export.get(C_TARGET, {}).get("bytes")}
+def results_of(run: Metrics) -> Results:
+    """The results of a run."""
+    single, host, int8 = run.benchmark.batch_1, run.benchmark.host, run.quantize.int8
+    target = run.export.targets().get(C_TARGET)  # missing where its emulator is not installed
     rows = [
-        _row("eager fp32", model, single["eager"], "1"),
-        _row("fused fp32 program", quantize["fp32"], single["fp32"], _interval(single["fp32_over_eager"])),
-        _row("int8 program", quantize["int8"], single["int8"], _interval(single["int8_over_eager"])),
-        _row("C program", c_program, single["c"], _interval(single["c_over_eager"])),
+        _row("eager fp32", run.evaluate.accuracy, run.train.bytes, single.eager),
+        _row(
+            "fused fp32 program",
+            run.quantize.fp32.accuracy,
+            run.quantize.fp32.bytes,
+            single.fp32,
+            single.fp32_over_eager,
+        ),
+        _row("int8 program", int8.accuracy, int8.bytes, single.int8, single.int8_over_eager),
+        # Every logit equals the int8 program's, else `export` fails.
+        _row("C program", int8.accuracy, target.bytes if target else None, single.c, single.c_over_eager),
     ]
-    features = f" with {host['features']}" if host["features"] else ""
+    features = f" with {host.features}" if host.features else ""
     conditions = (
-        f"{evaluate['dataset']}, {evaluate['test_images']:,} test images. {host['cpu']} ({host['arch']}){features}, "
-        f"threads: {host['threads']}{', NOISY' if single['noisy'] else ''}. Python {host['python']}, torch "
-        f"{host['torch']}, ExecuTorch {host['executorch']}, torchao {host['torchao']}. Bytes of the C program: code "
-        "and tables for aarch64."
+        f"{run.evaluate.dataset}, {run.evaluate.test_images:,} test images. {host.cpu} ({host.arch}){features}, "
+        f"threads: {host.threads}{', NOISY' if single.noisy else ''}. Python {host.python}, torch {host.torch}, "
+        f"ExecuTorch {host.executorch}, torchao {host.torchao}. Bytes of the C program: code and tables for aarch64."
     )
     return Results(("variant", "accuracy", "bytes", "p50 latency, batch 1", "ratio to eager [95 %]"), rows, conditions)
 
 
-def _row(name: str, program: dict[str, Any], latency: dict[str, Any], ratio: str) -> tuple[str, ...]:
-    size = "-" if program["bytes"] is None else f"{program['bytes']:,}"
-    return name, f"{program['accuracy'] * 100:.2f} %", size, f"{latency['p50_us']:.1f} µs", ratio
+def _row(
+    name: str, accuracy: float, size: int | None, timing: records.Timing, ratio: records.Ratio | None = None
+) -> tuple[str, ...]:
+    interval = f"{ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]" if ratio else "1"
+    return name, f"{accuracy * 100:.2f} %", "-" if size is None else f"{size:,}", f"{timing.p50_us:.1f} µs", interval
 
 
-def _interval(ratio: dict[str, Any]) -> str:
-    return "{ratio:.3f} [{low:.3f}, {high:.3f}]".format(**ratio)
-
-
-def read_metrics() -> list[dict[str, Any]]:
-    """The arguments of `results_of` for the run in the current folder.
+def read_metrics() -> Metrics:
+    """The metrics of the run in the current folder.
 
     Raises:
         BadInput: a metrics file is missing or broken, or the files are of different data sets.
     """
-    contents = [
-        files.read_json(path, stage)
-        for path, stage in (
-            (paths.TRAIN_METRICS, "train"),
-            (paths.EVALUATE_METRICS, "evaluate"),
-            (paths.QUANTIZE_METRICS, "quantize"),
-            (paths.EXPORT_METRICS, "export"),
-            (paths.BENCHMARK_DETAILS, "benchmark"),
-        )
-    ]
-    names = {content["dataset"] for content in contents}
+    run = Metrics(
+        records.read(paths.TRAIN_METRICS, records.TrainMetrics, "train"),
+        records.read(paths.EVALUATE_METRICS, records.EvaluateMetrics, "evaluate"),
+        records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize"),
+        records.read(paths.EXPORT_METRICS, records.ExportMetrics, "export"),
+        records.read(paths.BENCHMARK_DETAILS, records.BenchmarkDetails, "benchmark"),
+    )
+    names = {metrics.dataset for metrics in run}
     if len(names) > 1:
         raise BadInput(f"metrics/: of different data sets ({', '.join(sorted(names))}); run: dvc repro")
-    return contents
+    return run
 
 
 def table() -> str:
@@ -85,8 +88,8 @@ def table() -> str:
     Raises:
         BadInput: as `read_metrics`.
     """
-    header, rows, conditions = results_of(*read_metrics())
-    return f"{markdown(header, rows, padded=True)}\n\n{conditions}\n"
+    header, rows, conditions = results_of(read_metrics())
+    return f"{markdown(header, rows, padded=True)}\n\n{escaped(conditions)}\n"
 
 
 def with_table(readme: str, text: str) -> str:

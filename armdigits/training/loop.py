@@ -7,7 +7,6 @@ is used by one thread only, so timing does not affect the result, and a resumed 
 import ctypes
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from armdigits.core.errors import Failure
 from armdigits.core.parameters import Augmentation, Recipe, Train
+from armdigits.core.records import Epoch
 from armdigits.data.dataset import Split
 from armdigits.models.scoring import accuracy, cross_entropy, logits_of
 from armdigits.training.batches import DROPOUT, Chunk, chunks_of_epoch, epoch_seed, prefetch
@@ -30,27 +30,6 @@ from armdigits.training.split_step import SplitStep
 from armdigits.training.step import Step
 
 FIRST_RATE = 0.04  # of the one-cycle schedule, as a share of the peak
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A row of the training history. Losses are cross-entropies with the labels in nats, accuracies shares of images.
-
-    `train_loss` is the mean over the epoch's images, with augmentation and dropout, before each update; the validation
-    figures are computed after the epoch, without either.
-    """
-
-    epoch: int
-    train_loss: float
-    validation_loss: float
-    validation_accuracy: float
-
-    def line(self, epochs: int) -> str:
-        """The epoch as a line of the log."""
-        return (
-            f"epoch {self.epoch:2}/{epochs}  train loss {self.train_loss:.4f}  "
-            f"validation loss {self.validation_loss:.4f}  accuracy {self.validation_accuracy:.2%}"
-        )
 
 
 def train(
@@ -86,7 +65,7 @@ def train(
         make_step = partial(SplitStep, threads=recipe.threads) if is_split else choose_step
     step = make_step(model, distillation, group)
     state = {**model.state_dict(), **step.state}
-    history = [Epoch(**row) for row in snapshots.restore(state)] if snapshots else []
+    history = snapshots.restore(state) if snapshots else []
     yield from history
 
     epochs = range(_completed_epochs(state, history, group) + 1, recipe.epochs + 1)
@@ -100,9 +79,11 @@ def train(
         if group.rank != 0:
             continue
         logits = logits_of(model, pixels)
-        history.append(Epoch(epoch, train_loss, cross_entropy(logits, targets), accuracy(logits, targets)))
+        loss, share = cross_entropy(logits, targets), accuracy(logits, targets)
+        row = Epoch(epoch=epoch, train_loss=train_loss, validation_loss=loss, validation_accuracy=share)
+        history.append(row)
         if snapshots:
-            snapshots.save(state, [asdict(row) for row in history])
+            snapshots.save(state, history)
         yield history[-1]
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from armdigits.core import files
+from armdigits.core.records import Epoch, Snapshot
+from armdigits.data.dataset import MAX_HEADER
+from armdigits.models.checkpoint import pack, unpack
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -50,20 +51,21 @@ class Snapshots:
         self._fingerprint = fingerprint
         self._newest: Path | None = None
 
-    def restore(self, state: dict[str, Tensor]) -> list[dict[str, Any]]:
+    def restore(self, state: dict[str, Tensor]) -> list[Epoch]:
         """Fill the tensors of `state`, in place, from the newest snapshot that fits.
 
         Prints a line for the snapshot that is used, and for each that is not, with the reason.
 
         Returns:
-            The history up to the snapshot, a record per epoch; empty when the training starts from the beginning.
+            The history up to the snapshot; empty when the training starts from the beginning.
         """
         for path in sorted(self._folder.glob("epoch-*.safetensors"), reverse=True):
             name = f"{self._folder.name}: snapshot {path.name[:15]}"
             try:
-                tensors, history = self._read(path)
-            except (OSError, SafetensorError, ValueError, LookupError, TypeError) as error:
-                print(f"{name}... not used: {error}", flush=True)
+                tensors, history = self._read(path, state)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                print(f"{name}... not used: {reason}", flush=True)
                 continue
             for key, tensor in state.items():
                 tensor.copy_(tensors[key])
@@ -72,16 +74,15 @@ class Snapshots:
             return history
         return []
 
-    def save(self, state: dict[str, Tensor], history: list[dict[str, Any]]) -> None:
+    def save(self, state: dict[str, Tensor], history: list[Epoch]) -> None:
         """Write the snapshot of the epoch that has just ended; keep it and the one before.
 
         Args:
             state: the tensors that the next epoch starts from, by name.
-            history: a JSON record per epoch so far.
+            history: the epochs so far.
         """
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        record = {"fingerprint": self._fingerprint, "history": history}
-        content = save(tensors, {"record": json.dumps(record, allow_nan=False)})
+        content = pack(tensors, Snapshot(fingerprint=self._fingerprint, history=history))
         path = self._folder / f"epoch-{len(history):05}-{files.sha256(content)}.safetensors"
         files.write_bytes(path, content)
         for other in self._folder.iterdir():
@@ -93,14 +94,22 @@ class Snapshots:
         """Remove all: the training has ended and its results are written."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _read(self, path: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-        """The tensors and the history of a snapshot; raises ValueError with the reason if it must not be used."""
-        if files.sha256(path.read_bytes()) != path.stem.rpartition("-")[2]:
+    def _read(self, path: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[Epoch]]:
+        """The tensors and the history of a snapshot; OSError or ValueError with the reason if it must not be used."""
+        content = files.read_limited(path, sum(tensor.nbytes for tensor in state.values()) + MAX_HEADER)
+        if files.sha256(content) != path.stem.rpartition("-")[2]:
             raise ValueError("damaged, its SHA-256 is not the one in its name")
-        with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})["record"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        other = [name for name, digest in self._fingerprint.items() if record["fingerprint"].get(name) != digest]
+        tensors, record = unpack(content, Snapshot)
+        other = [name for name, digest in self._fingerprint.items() if record.fingerprint.get(name) != digest]
         if other:
             raise ValueError(f"made with different {', '.join(other)}")
-        return tensors, record["history"]
+        if shapes(tensors) != shapes(state):
+            raise ValueError("it has other tensors")
+        if not record.history or [row.epoch for row in record.history] != list(range(1, len(record.history) + 1)):
+            raise ValueError("its history has other epochs")
+        return tensors, record.history
+
+
+def shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    """The type and the shape of each tensor."""
+    return {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}

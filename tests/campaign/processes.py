@@ -66,7 +66,7 @@ def run_traced(name: str, project: Path, *options: str) -> Ended:
     process = start(name, project, prepare=lambda: os.kill(os.getpid(), signal.SIGSTOP))
     os.waitpid(process.pid, os.WUNTRACED)
     command = ["strace", "-f", "-e", f"trace={CALLS}", "-o", os.devnull, *options, "-p", str(process.pid)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as tracer:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as tracer:
         assert tracer.stderr
         attached = "attached" in tracer.stderr.readline()
         os.kill(process.pid, signal.SIGCONT)

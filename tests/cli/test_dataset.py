@@ -9,7 +9,7 @@ from armdigits.cli.dataset import select
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import check_sizes, load_parameters
-from tests.helpers import ASCII, PARAMETERS, run, set_parameters, write_pictures
+from tests.helpers import ASCII, PARAMETERS, needs_utf8_names, run, set_parameters, write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,7 @@ def test_selecting_a_data_set_changes_its_values_and_keeps_the_comments(original
     assert paths.PARAMETERS.read_text("utf-8") == mnist
 
 
+@needs_utf8_names
 def test_one_command_sets_all_values_for_a_folder_of_pictures_and_another_sets_them_back(folder, original, capsys):
     select("mnist")
     mnist = paths.PARAMETERS.read_text("utf-8")

@@ -56,6 +56,43 @@ def test_run_or_fail_names_the_command_and_its_exit_code(repository, capfd):
         dvc.run_or_fail("repro", "--quiet")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [".dvc/tmp", ".dvc/tmp/rwlock", ".dvc/tmp/lock"])
+def test_what_a_power_cut_damaged_of_dvcs_own_files_is_named_with_the_command_that_helps(repository, path):
+    (repository / "dvc.yaml").write_text("stages: {name: {cmd: echo > name, outs: [name]}}\n", "utf-8")
+    file = repository / path
+    file.parent.mkdir(exist_ok=True)
+    if path.endswith("/lock"):
+        file.mkdir()
+    else:
+        file.touch()
+    with pytest.raises(BadInput) as failed:
+        dvc.run("repro")
+    assert str(failed.value) == f"{path}: damaged, and DVC cannot work with it; run: rm -rf {path}"
+    subprocess.run(["rm", "-rf", path], check=True)
+    assert dvc.run("repro") == 0
+
+
+@pytest.mark.slow
+def test_a_damaged_site_cache_is_named_with_the_command_that_helps(repository, monkeypatch):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(repository / "site"))
+    (repository / "dvc.yaml").write_text("stages: {name: {cmd: echo > name, outs: [name]}}\n", "utf-8")
+    assert dvc.run("repro") == 0
+    for database in repository.glob("site/**/cache.db"):
+        database.write_bytes(b"damaged" * 1000)
+    with pytest.raises(BadInput, match=r"^DVC's list of hashes .*database.*; run: rm -f .dvc/tmp/btime$"):
+        dvc.run("repro")
+    (repository / ".dvc/tmp/btime").unlink()
+    assert dvc.run("repro") == 0
+
+
+def test_a_damaged_lock_file_is_named_with_the_command_that_helps(repository):
+    (repository / "dvc.yaml").write_text("stages: {name: {cmd: echo > name, outs: [name]}}\n", "utf-8")
+    (repository / "dvc.lock").touch()
+    with pytest.raises(BadInput, match=r"^dvc.lock: not a lock file of DVC; run: rm dvc.lock && dvc repro$"):
+        dvc.run("repro")
+
+
 @pytest.fixture
 def git(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty Git repository, which is the current folder, for a user whom Git does not know."""

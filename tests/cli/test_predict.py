@@ -148,6 +148,16 @@ def test_names_of_any_bytes_are_answered_on_any_terminal(pictures, encoding):
     assert done.stdout.startswith(b"sieben-")
 
 
+def test_a_name_cannot_control_the_terminal(pictures, capsys):
+    names = ["red\x1b[31m.png", "two\nlines.png"]
+    for name in names:
+        Path(name).write_bytes((pictures / "0.png").read_bytes())
+    assert main(["predict", "--program", "c", "gone\x1b[2J", *names]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(r"gone\x1b[2J: No such file")
+    assert [line.split(":")[0] for line in printed.out.splitlines()] == [r"red\x1b[31m.png", r"two\nlines.png"]
+
+
 def test_a_closed_pipe_ends_it_silently(pictures):
     command = f"{shlex.quote(sys.executable)} -m armdigits predict --program c 0.png 1.png 2.png | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=pictures, capture_output=True, check=False, env=os.environ)
@@ -189,6 +199,18 @@ def test_a_damaged_program_is_refused(pictures, capsys):
     assert ended.value.code == 2
     (line,) = own_lines(capsys.readouterr().err)
     assert line.startswith("predict: models/int8.pte: expected SHA-256 ")
+
+
+@pytest.mark.parametrize("program", ["int8", "c"])
+def test_a_program_that_nothing_vouches_for_is_not_loaded(
+    pictures: Path, capsys: pytest.CaptureFixture[str], program: str
+) -> None:
+    (pictures / "dvc.lock").unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--program", program, "0.png"])
+    assert ended.value.code == 2
+    (line,) = own_lines(capsys.readouterr().err)
+    assert re.fullmatch(r"predict: models/\S+: not loaded, as dvc.lock has no hash .*; run: dvc repro \w+", line)
 
 
 def test_the_c_source_gives_the_int8_programs_answers(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

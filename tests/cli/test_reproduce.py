@@ -17,6 +17,7 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "params.yaml").write_text(PARAMETERS.read_text("utf-8"), "utf-8")
     main(["dataset", "mnist"])
     monkeypatch.setattr(reproduce, "table", lambda: "table\n")
+    (folder / "dvc.lock").write_text("stages: {}", "utf-8")
     monkeypatch.setattr(dvc, "require_git", lambda: None)
     return folder
 
@@ -53,6 +54,20 @@ def test_any_other_failure_returns_dvcs_exit_code(project, monkeypatch, capsys):
     assert main(["reproduce"]) == 7
     assert "digits" not in capsys.readouterr().out
     assert "name: mnist" in paths.PARAMETERS.read_text("utf-8")
+
+
+def test_a_file_that_dvc_put_in_the_place_of_an_output_is_named_with_the_command_that_helps(
+    project, monkeypatch, capsys
+):
+    monkeypatch.setattr(dvc, "run", lambda *_: 0)
+    (project / "x").touch()
+    Path("dvc.lock").write_text(f"stages: {{train: {{outs: [{{path: x, md5: {'0' * 32}, size: 7}}]}}}}", "utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["reproduce"])
+    assert ended.value.code == 1
+    reason, repair = capsys.readouterr().err.splitlines()
+    assert reason.startswith(f"reproduce: x: expected MD5 {'0' * 32}, found ")
+    assert repair == "reproduce: to repair, run: rm -rf x && dvc repro"
 
 
 @pytest.mark.slow

@@ -77,6 +77,8 @@ def test_summary_has_every_part_and_a_separate_table_for_timings(ran, capsys):
 
 
 def test_a_part_of_the_summary_that_is_not_available_is_replaced_by_the_reason(folder, capsys, monkeypatch):
+    paths.PARAMETERS.touch()
+
     def ask(*arguments: str) -> str:
         raise Failure(f"dvc {arguments[0]} diff: unknown Git revision 'gone'")
 

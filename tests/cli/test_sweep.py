@@ -156,10 +156,18 @@ def test_experiments_without_a_result_are_counted_by_state():
     assert without == {"failed": 1, "queued": 2, "running": 1}
 
 
-@pytest.mark.parametrize("text", ["", "[{}]", "3", '[{"experiments": [{}]}]', "[1]"])
+@pytest.mark.parametrize("text", ["", "[{}]", "3", '[{"experiments": [{}]}]', "[1]", "[" * 100_000])
 def test_a_file_that_dvc_did_not_write_is_refused(text):
     with pytest.raises(BadInput, match=r"one.json: not the output of dvc exp show --json"):
         read(text, "one.json")
+
+
+@pytest.mark.parametrize("metrics", [{"int8": 1}, {"int8": {"accuracy": "high"}}, {"int8": {"accuracy": None}}, {}])
+def test_an_experiment_of_another_version_has_no_accuracy_where_it_is_not_a_number(metrics):
+    content = experiment(0.9, seed=1)
+    content["revs"][0]["data"]["metrics"]["metrics/quantize.json"] = {"data": metrics}
+    runs, _ = read(shown(content), "dvc")
+    assert table(runs).splitlines()[-1] == "| 1 | 90.00 | - |"
 
 
 def test_a_missing_file_is_one_line(folder):

@@ -1,5 +1,6 @@
 """`armdigits tutorial`."""
 
+import json
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ from ruamel.yaml import YAML
 
 from armdigits.cli.tutorial import RECIPE, table
 from armdigits.core import files, paths
+from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from tests.helpers import PARAMETERS, run, set_parameters
 
@@ -23,7 +25,7 @@ def figures(**sides: float) -> dict:
 def test_the_table_has_the_tutorials_figures_above_this_projects():
     header, _, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in table(figures(old=0.978, new=0.9912)).splitlines()
+        for line in table(json.dumps(figures(old=0.978, new=0.9912))).splitlines()
     ]
     assert header == ["recipe", "data set", "validation", "fp32, test", "int8, test"]
     assert rows == [
@@ -33,7 +35,13 @@ def test_the_table_has_the_tutorials_figures_above_this_projects():
 
 
 def test_a_figure_that_is_missing_is_a_dash():
-    assert table({}).count(" - ") == 8
+    assert table("{}").count(" - ") == 8
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', "[" * 100_000])
+def test_other_output_of_dvc_is_one_line(text):
+    with pytest.raises(BadInput, match=r"^dvc metrics diff: .*$"):
+        table(text)
 
 
 def test_the_recipe_is_the_tutorials_and_valid(folder):

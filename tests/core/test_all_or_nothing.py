@@ -25,7 +25,7 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
     """Mount an empty file system on `folder`; the test is skipped where that is not allowed."""
     command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
     try:
-        subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
+        subprocess.run(command, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"cannot mount a file system here: {getattr(error, 'stderr', None) or error}".strip())
     try:
@@ -40,7 +40,7 @@ def run_with_limit(project: Path, name: str, size: int) -> subprocess.CompletedP
         f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
         f"runpy.run_module('stages.{name}', run_name='__main__', alter_sys=True)"
     )
-    return subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, encoding="utf-8", check=False)
+    return subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow

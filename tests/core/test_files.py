@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from armdigits.core.errors import BadInput, Failure
-from armdigits.core.files import read_bytes, read_json, write_all, write_bytes, write_csv, write_json
+from armdigits.core.files import (
+    read_bytes,
+    read_utf8,
+    read_verified,
+    sha256,
+    write_all,
+    write_bytes,
+    write_csv,
+    write_json,
+)
+from tests.helpers import run
 
 
 def names() -> list[str]:
@@ -54,7 +64,6 @@ def test_json_keeps_the_order_of_its_keys_and_refuses_nan(folder: Path) -> None:
     assert list(json.loads(Path("a.json").read_text("utf-8"))) == ["b", "a"]
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(Path("a.json"), {"loss": math.nan})
-    assert read_json(Path("a.json"), "train") == {"b": 1, "a": 0.1}
 
 
 def test_a_table_keeps_every_digit(folder: Path) -> None:
@@ -62,39 +71,48 @@ def test_a_table_keeps_every_digit(folder: Path) -> None:
     assert Path("a.csv").read_text("utf-8") == "epoch,loss\n1,0.30000000000000004\n"
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "x.json: no such file; run: dvc repro train"),
-        (b"{", "x.json: not valid JSON (Expecting property name"),
-        (b"\xff", "x.json: not valid JSON ("),
-        (b"[]", "x.json: expected a JSON object; run: dvc repro --force train"),
-    ],
-    ids=["missing", "cut", "binary", "list"],
-)
-def test_an_unreadable_json_file_is_named_with_the_stage_to_run(
-    folder: Path, content: bytes | None, message: str
-) -> None:
-    if content is not None:
-        Path("x.json").write_bytes(content)
-    with pytest.raises(BadInput) as caught:
-        read_json(Path("x.json"), "train")
-    assert str(caught.value).startswith(message)
-    assert str(caught.value).endswith("train")
+@pytest.mark.parametrize("where", ["--project", "--local"])
+def test_with_a_remote_a_missing_file_is_pulled_rather_than_made(folder: Path, where: str) -> None:
+    assert run(folder, "dvc", "init", "--quiet", "--no-scm").returncode == 0
+    with pytest.raises(BadInput, match=r"^x: no such file; run: dvc repro train$"):
+        read_bytes(Path("x"), "train")
+    assert run(folder, "dvc", "remote", "add", "--quiet", where, "--default", "store", "there").returncode == 0
+    with pytest.raises(BadInput, match=r"^x: no such file; run: dvc pull; or, to make it here: dvc repro train$"):
+        read_bytes(Path("x"), "train")
 
 
 def test_a_failed_read_does_not_mention_half_written_files(folder: Path) -> None:
     Path("x").mkdir()
     with pytest.raises(BadInput) as caught:
         read_bytes(Path("x"), "train")
-    assert str(caught.value) == "x: cannot be read (Is a directory); run: dvc repro --force train"
+    assert str(caught.value) == "x: cannot be read (Is a directory); run: rm -rf x && dvc repro train"
 
 
-def test_a_missing_entry_at_any_depth_names_the_file_and_the_stage_to_run(folder: Path) -> None:
-    write_json(Path("x.json"), {"int8": {"bytes": 1}})
-    content = read_json(Path("x.json"), "quantize")
-    with pytest.raises(BadInput, match=r"^x.json: has no entry accuracy; run: dvc repro --force quantize$"):
-        content["int8"]["accuracy"]
+def test_a_pipe_or_a_file_that_is_too_large_is_refused_before_it_is_read(folder: Path) -> None:
+    os.mkfifo("pipe")
+    with Path("large").open("wb") as file:
+        file.truncate(10**12)
+    for name, reason in (("pipe", "not a regular file"), ("large", "larger than 268,435,456 bytes")):
+        advice = f"run: rm -rf {name} && dvc repro train"
+        with pytest.raises(BadInput, match=rf"^{name}: cannot be read \({reason}\); {advice}$"):
+            read_bytes(Path(name), "train")
+
+
+def test_text_that_is_not_utf_8_is_refused(folder: Path) -> None:
+    Path("x").write_bytes(b"\xff")
+    with pytest.raises(BadInput, match=r"^x: not UTF-8 text; run: dvc repro --force train$"):
+        read_utf8(Path("x"), "train")
+
+
+def test_a_file_of_any_size_is_compared_with_its_digest_before_it_is_read(folder: Path) -> None:
+    with Path("x").open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(
+        BadInput, match=r"^x: expected SHA-256 ab \(from y\), found \w{64}; run: dvc repro --force train$"
+    ):
+        read_verified(Path("x"), "train", "ab", Path("y"))
+    write_bytes(Path("x"), b"content")
+    assert read_verified(Path("x"), "train", sha256(b"content"), Path("y")) == b"content"
 
 
 def fsync_fails(number: int, is_kind: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch) -> None:

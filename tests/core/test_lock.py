@@ -6,6 +6,7 @@ import pytest
 
 from armdigits.core import lock
 from armdigits.core.errors import BadInput
+from armdigits.core.files import read_bytes, write_bytes
 from armdigits.core.lock import Out, md5_of, parse_lock
 from tests.helpers import ROOT, run
 
@@ -43,6 +44,35 @@ def test_the_outputs_of_each_stage_are_read() -> None:
 def test_what_is_no_lock_file_is_one_line(content: bytes) -> None:
     with pytest.raises(BadInput, match=r"^HEAD: not a lock file of DVC; run: rm dvc.lock && dvc repro$"):
         parse_lock(content, "HEAD")
+
+
+def test_other_bytes_than_the_lock_files_are_refused_with_what_to_run(folder: Path) -> None:
+    write_bytes(Path("models/x"), b"")
+    assert read_bytes(Path("models/x"), "train") == b""
+    Path("dvc.lock").write_bytes(locked("models/x", EMPTY))
+    assert read_bytes(Path("models/x"), "train") == b""
+    write_bytes(Path("models/x"), b"foreign")
+    expected = (
+        rf"^models/x: expected MD5 {EMPTY} \(from dvc.lock\), found \w{{32}}; to repair it, run: armdigits verify; "
+    )
+    with pytest.raises(BadInput, match=expected + "if you ran train by hand: dvc commit --force train$"):
+        read_bytes(Path("models/x"), "train")
+
+
+def test_a_file_of_a_folder_is_vouched_for_by_the_folder(folder: Path) -> None:
+    write_bytes(Path("models/c/x"), b"1")
+    Path("dvc.lock").write_bytes(locked("models/c", md5_of(Path("models/c"))))
+    lock.require(Path("models/c/x"), "train")
+    assert read_bytes(Path("models/c/x"), "train") == b"1"
+    write_bytes(Path("models/c/y"), b"foreign")
+    with pytest.raises(BadInput, match=r"^models/c: expected MD5 \w{32}.dir .from dvc.lock., found \w{32}.dir; "):
+        read_bytes(Path("models/c/x"), "train")
+
+
+def test_figures_of_a_benchmark_whose_gate_failed_are_shown(folder: Path) -> None:
+    write_bytes(Path("metrics/x"), b"new")
+    Path("dvc.lock").write_bytes(locked("metrics/x", EMPTY, "benchmark"))
+    assert read_bytes(Path("metrics/x"), "benchmark") == b"new"
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def start(project: Path) -> subprocess.Popen[str]:
     """Start a stage named train that sleeps, and wait until it works."""
     command = [sys.executable, "-c", SLEEPER]
-    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "working\n"
     return process
@@ -149,7 +149,7 @@ def test_an_unknown_argument_is_refused(project: Path, capsys: pytest.CaptureFix
 def test_a_rank_above_0_prints_its_number_and_takes_no_lock(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for variable, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
+    for variable, value in {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}.items():
         monkeypatch.setenv(variable, value)
     with stage.only_one("preflight"):
         assert run_stage_here("preflight") == 0
@@ -161,9 +161,9 @@ def test_a_rank_above_0_prints_its_number_and_takes_no_lock(
 @pytest.mark.parametrize(
     ("name", "missing", "before"),
     [
-        ("teach", "data/train.safetensors", "download"),
-        ("train", "data/train.safetensors", "download"),
-        ("evaluate", "data/test.safetensors", "download"),
+        ("teach", "data/provenance.json", "download"),
+        ("train", "data/provenance.json", "download"),
+        ("evaluate", "data/provenance.json", "download"),
         ("quantize", "models/model.safetensors", "train"),
         ("benchmark", "models/model.safetensors", "train"),
     ],
@@ -201,3 +201,18 @@ def test_a_wrong_data_mirror_stops_the_download_and_leaves_no_note_for_make_repr
     assert run_stage_here("download") == 2
     assert capsys.readouterr().err == "download: DATA_MIRROR: no-such-folder: no such folder\n"
     assert not (project / ".state/no-mirror").exists()
+
+
+@pytest.mark.slow
+def test_an_experiment_without_a_module_that_git_does_not_have_says_git_add(project: Path) -> None:
+    for command in ("git init -q", "git config user.name x", "git config user.email x", "dvc init -q", "git add ."):
+        assert run(project, *command.split()).returncode == 0
+    assert run(project, "git", "commit", "-q", "-m", "start").returncode == 0
+    Path("armdigits/models/mine.py").touch()
+    networks = Path("armdigits/models/networks.py")
+    networks.write_text(f"{networks.read_text('utf-8')}\nimport armdigits.models.mine\n", "utf-8")
+    done = run(project, "dvc", "exp", "run", "--temp", "preflight")
+    assert done.returncode != 0
+    what = "armdigits/models/mine.py: not in the folder of this experiment, which has the files that Git tracks"
+    assert f"{what}; run: git add armdigits/models/mine.py" in done.stderr.splitlines()
+    assert "Traceback" not in done.stderr

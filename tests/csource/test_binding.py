@@ -1,6 +1,8 @@
 """The C source called from Python."""
 
 import gc
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,16 +79,42 @@ def test_the_library_is_compiled_once_and_anew_when_the_source_changes(
     assert not first.exists(), "of the older source"
 
 
+def test_a_truncated_library_is_built_again(ran: Path) -> None:
+    library = build()
+    content = library.read_bytes()
+    library.write_bytes(content[:5000])
+    assert read_c_program()(np.zeros((1, 28, 28), np.uint8)).shape == (1, 10)
+    assert library.read_bytes() == content
+
+
+def test_two_processes_build_at_once(ran: Path) -> None:
+    shutil.rmtree(paths.C_LIBRARIES, ignore_errors=True)
+    command = [sys.executable, "-c", "from armdigits.csource.binding import read_c_program as r; r()"]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert [path.name for path in paths.C_LIBRARIES.iterdir()] == [build().name]
+
+
+def test_in_a_read_only_project_the_library_is_built_in_a_temporary_folder(
+    ran: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(paths.C_LIBRARIES, ignore_errors=True)
+    monkeypatch.setattr(paths, "C_LIBRARIES", Path("/proc/c"))  # for root, too
+    assert read_c_program()(np.zeros((1, 28, 28), np.uint8)).shape == (1, 10)
+
+
 def set_source(text: str) -> None:
-    """Write another digits.c, with its digest in the record."""
+    """Write another digits.c, with its digest in the record, where no lock file vouches for the first."""
+    Path("dvc.lock").unlink(missing_ok=True)
     paths.C_SOURCE.write_text(text, "utf-8")
-    record = files.read_json(paths.EXPORT_DETAILS, "export")
+    record = json.loads(paths.EXPORT_DETAILS.read_text("utf-8"))
     record["sources_sha256"][paths.C_SOURCE.name] = files.sha256(text.encode())
     files.write_json(paths.EXPORT_DETAILS, record)
 
 
 @pytest.mark.parametrize("path", [paths.C_HEADER, paths.C_SOURCE])
 def test_a_changed_source_is_refused(ran: Path, path: Path) -> None:
+    Path("dvc.lock").unlink()
     path.write_text(path.read_text("utf-8") + "\n", "utf-8")
     expected = (
         f"^{path}: expected SHA-256 \\w{{64}} .from metrics/export-details.json., found \\w{{64}}; run: dvc repro --"
@@ -96,7 +124,8 @@ def test_a_changed_source_is_refused(ran: Path, path: Path) -> None:
 
 
 def test_the_source_of_another_program_is_refused(ran: Path) -> None:
-    record = files.read_json(paths.PROGRAM_RECORD, "quantize")
+    Path("dvc.lock").unlink()
+    record = json.loads(paths.PROGRAM_RECORD.read_text("utf-8"))
     record["programs_sha256"][paths.INT8_PROGRAM.name] = "0" * 64
     files.write_json(paths.PROGRAM_RECORD, record)
     with pytest.raises(BadInput, match="^models/c/digits.c: made from another program than models/int8.pte; run: "):
@@ -115,5 +144,5 @@ def test_neither_torch_nor_executorch_is_imported(ran: Path) -> None:
         "import armdigits.pictures.reading, armdigits.cli.predict\n"
         "print({'torch', 'executorch'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -295,11 +295,11 @@ def test_a_program_that_the_source_cannot_express_is_refused_in_one_line(case: s
 @pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("cc"), reason="no cmake or no compiler here")
 def test_the_example_builds_with_cmake_and_reads_a_picture(written: Path) -> None:
     for command in (["cmake", "-B", "build"], ["cmake", "--build", "build"]):
-        done = subprocess.run(command, cwd=written, capture_output=True, encoding="utf-8", check=False)
+        done = subprocess.run(command, cwd=written, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     image = pictures(10)[5]
     (written / "7.pgm").write_bytes(b"P5\n# a comment\n28 28\n255\n" + image.tobytes())
-    done = subprocess.run(["./build/digits", "7.pgm"], cwd=written, capture_output=True, encoding="utf-8", check=True)
+    done = subprocess.run(["./build/digits", "7.pgm"], cwd=written, capture_output=True, text=True, check=True)
     digit, *rows = done.stdout.splitlines()
     logits = expected(NETWORK, image[None])[0].astype(np.float64)
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()

@@ -21,9 +21,9 @@ def test_a_split_is_read_as_it_was_written(folder: Path) -> None:
 def test_the_record_counts_the_images_of_each_class(folder: Path) -> None:
     write_some_data()
     record = read_provenance()
-    assert record["name"] == "digits"
-    assert record["files"]["test.safetensors"]["images"] == 30
-    assert record["files"]["test.safetensors"]["images_of_class"] == [3] * 10
+    assert record.name == "digits"
+    assert record.of(paths.TEST_DATA).images == 30
+    assert record.of(paths.TEST_DATA).images_of_class == [3] * 10
 
 
 def test_pixels_are_floats_from_0_to_1_with_a_channel() -> None:
@@ -87,16 +87,19 @@ def test_a_changed_record_is_refused(folder: Path, before: str, after: str) -> N
 
 
 def test_a_record_without_its_checksum_is_refused(folder: Path) -> None:
-    Path("data").mkdir()
-    paths.PROVENANCE.write_text('{"name": 1}', "utf-8")
-    with pytest.raises(BadInput, match="^data/provenance.json: changed since download wrote it; run: dvc repro"):
+    write_some_data()
+    content = json.loads(paths.PROVENANCE.read_text("utf-8"))
+    del content["sha256"]
+    files.write_json(paths.PROVENANCE, content)
+    with pytest.raises(BadInput, match="^data/provenance.json: has no entry sha256; run: dvc repro --force download"):
         read_provenance()
 
 
 def test_a_file_that_is_not_a_split_is_refused_though_its_checksum_is_right(folder: Path) -> None:
     write_some_data()
     content = b"not safetensors"
-    record = read_provenance()
+    record = json.loads(paths.PROVENANCE.read_text("utf-8"))
+    del record["sha256"]
     record["files"]["test.safetensors"]["sha256"] = files.sha256(content)
     files.write_json(paths.PROVENANCE, {**record, "sha256": files.sha256(json.dumps(record).encode())})
     paths.TEST_DATA.write_bytes(content)

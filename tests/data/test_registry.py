@@ -45,7 +45,7 @@ def test_pictures_are_added_to_the_training_images_of_digits(folder: Path) -> No
 
 def test_a_survey_imports_neither_torch_nor_what_reads_images() -> None:
     program = "import sys, armdigits.data.registry; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"torch", "torchvision", "sklearn", "scipy", "PIL"} & set(done.stdout.split())
 
 

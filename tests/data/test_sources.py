@@ -231,7 +231,7 @@ def test_when_all_public_mirrors_fail_each_is_named_with_its_reason_and_what_to_
     ("mirror", "line"),
     [
         ("gone", "DATA_MIRROR: gone: no such folder"),
-        ("file:///gone/%C3%BC%20x", "DATA_MIRROR: /gone/ü x: no such folder"),
+        ("file:///gone/%20%25x", "DATA_MIRROR: /gone/ %x: no such folder"),
         (".", f"DATA_MIRROR: .: has no {', '.join(NAMES)}"),
         ("ftp://host/mnist", "DATA_MIRROR: expected a folder, file://, http:// or https://, got ftp://host/mnist"),
         (

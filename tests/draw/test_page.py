@@ -341,7 +341,7 @@ def test_mnists_test_images_give_the_programs_logits_and_every_drawn_digit_is_re
 ) -> None:
     """Needs a run on the full MNIST."""
     monkeypatch.chdir(ROOT)
-    if not paths.C_SOURCE.exists() or read_provenance()["name"] != "mnist":
+    if not paths.C_SOURCE.exists() or read_provenance().name != "mnist":
         pytest.skip("the pipeline has not run on MNIST here")
     page = opened.load(page_of(ROOT, tmp_path))
     images = read_split(paths.TEST_DATA).images.numpy()

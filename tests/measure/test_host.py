@@ -17,7 +17,7 @@ def test_identify_gives_equal_answers_on_one_machine() -> None:
 
 def test_identify_imports_no_torch() -> None:
     code = "import sys; from armdigits.measure import host; host.identify(); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 

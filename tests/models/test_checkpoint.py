@@ -119,11 +119,11 @@ def test_the_checkpoint_of_a_convolutional_network_is_read_as_one(folder: Path) 
 
 def test_a_record_without_the_checksum_of_the_weights_is_refused(model: NeuralNetwork) -> None:
     rewrite(lambda _, record: record.pop("weights_sha256"))
-    with pytest.raises(BadInput, match="expected weights of SHA-256 None"):
+    with pytest.raises(BadInput, match="its record: has no entry weights_sha256"):
         read_checkpoint(paths.MODEL)
 
 
-@pytest.mark.parametrize("record", ["[]", "{", '{"format": 1}'])
+@pytest.mark.parametrize("record", ["[]", "{", '{"format": 1}', "[" * 100_000])
 def test_a_malformed_record_is_refused(model: NeuralNetwork, record: str) -> None:
     save_file({"linear3.bias": torch.zeros(10, dtype=torch.bfloat16)}, paths.MODEL, {"record": record})
     with pytest.raises(BadInput, match=f"^models/model.safetensors: not a safetensors checkpoint .*{AGAIN}$"):
@@ -138,7 +138,7 @@ def test_a_safetensors_file_without_a_record_is_refused(model: NeuralNetwork) ->
 
 def test_another_format_is_refused(model: NeuralNetwork) -> None:
     rewrite(lambda _, record: record.update(format=99))
-    with pytest.raises(BadInput, match="expected checkpoint format 2, found 99"):
+    with pytest.raises(BadInput, match="its record: format: input should be 2"):
         read_checkpoint(paths.MODEL)
 
 

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.program import build
 from armdigits.program.contents import Activation, Constant, Contents, read_back
-from armdigits.program.proofs import Proof, prove_fp32, prove_int8, table
+from armdigits.program.proofs import Proof, prove_fp32, prove_int8, prove_logits, table
 from tests.helpers import some_images
 
 BATCH = 64
@@ -43,6 +43,13 @@ def test_each_program_fails_the_proofs_of_the_other(
 ) -> None:
     assert {"nodes", "weight_types"} <= failed(prove_fp32(int8_contents, model))
     assert {"nodes", "weight_types", "input_scale"} <= failed(prove_int8(fp32_contents, model, calibration))
+
+
+@pytest.mark.parametrize("change", [lambda logits: logits + 1e-6, lambda logits: logits[1:], np.negative])
+def test_logits_with_other_bits_than_the_references_fail(change: Callable[[np.ndarray], np.ndarray]) -> None:
+    logits = np.zeros((3, 10), np.float32)
+    assert prove_logits(logits, logits.copy()).holds
+    assert not prove_logits(change(logits).astype(np.float32), logits).holds
 
 
 def test_a_program_without_layers_fails(int8_contents: Contents, model: NeuralNetwork, calibration: Tensor) -> None:

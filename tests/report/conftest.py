@@ -16,14 +16,28 @@ from armdigits.report.figures import digits_grid
 from tests.helpers import PARAMETERS, some_images, write_some_data
 
 DRAWN: dict[str, str] = {}  # the charts of this process
-VARIANTS = {"eager": 36.0, "fp32": 10.5, "int8": 6.75, "c": 3.0, "int8_checked": 12.0, "empty_call": 4.0}
+VARIANTS = {
+    "eager": 36.0,
+    "fp32": 10.5,
+    "int8": 6.75,
+    "c": 3.0,
+    "c_no_zeros": 3.5,
+    "int8_checked": 12.0,
+    "int8_view": 6.0,
+    "empty_call": 4.0,
+}
 RATIOS = {
     "int8_over_fp32": 0.65,
     "int8_over_eager": 0.1875,
     "fp32_over_eager": 0.29,
+    "c_over_int8": 0.45,
     "c_over_eager": 0.08,
+    "c_no_zeros_over_int8": 0.5,
+    "int8_checked_over_eager": 0.33,
+    "int8_view_over_int8": 0.9,
     "control": 1.0,
 }
+SCORES = {"calibration_error": 0.01, "macro_precision": 0.9, "macro_recall": 0.9}
 HOST = {
     "cpu": "Neoverse N1",
     "arch": "aarch64",
@@ -48,6 +62,9 @@ def timings(factor: float) -> dict[str, Any]:
             "p90_us": p50 * factor * 1.5,
             "p99_us": p50 * factor * 3,
             "images_per_s": 1e6 / p50,
+            "calls": 1000,
+            "p90_indicative": True,
+            "p99_indicative": True,
         }
         for name, p50 in VARIANTS.items()
     }
@@ -57,19 +74,30 @@ def timings(factor: float) -> dict[str, Any]:
 
 def metrics() -> dict[Path, dict[str, Any]]:
     """The contents of the JSON files that the report reads."""
-    programs = {"fp32": {"accuracy": 0.9875, "bytes": 414760}, "int8": {"accuracy": 0.9825, "bytes": 112552}}
+    programs = {
+        "fp32": {"accuracy": 0.9875, "calibration_error": 0.01, "bytes": 414760},
+        "int8": {"accuracy": 0.9825, "calibration_error": 0.01, "bytes": 112552},
+    }
+    losses = {"train_loss": 0.4, "validation_loss": 0.2, "validation_accuracy": 0.98}
+    test = {"test_images": 30, "accuracy": 0.9875, "loss": 0.1, "macro_f1": 0.945}
+    target = {"bytes": 108304, "instructions": 27347}
     layers = {"linear1": {"sqnr_db": 42.22}, "linear2": {"sqnr_db": 38.25}, "linear3": {"sqnr_db": 31.5}}
     classes = {str(digit): {"precision": 0.9, "recall": 0.9, "f1": 0.9 + digit / 100} for digit in range(10)}
     digests = {f"{name}.pte": files.sha256(name.encode()) for name in ("fp32", "int8", "empty")}
     return {
-        paths.TRAIN_METRICS: {"dataset": "digits", "bytes": 412040},
-        paths.EVALUATE_METRICS: {"dataset": "digits", "test_images": 30, "accuracy": 0.9875, "macro_f1": 0.945},
-        paths.EVALUATE_DETAILS: {"classes": classes},
+        paths.TRAIN_METRICS: {"dataset": "digits", "parameters": 102762, "bytes": 412040, **losses, "epochs": 3},
+        paths.EVALUATE_METRICS: {"dataset": "digits", **test},
+        paths.EVALUATE_DETAILS: {**SCORES, "classes": classes},
         paths.QUANTIZE_METRICS: {"dataset": "digits", **programs, "accuracy_drop": 0.005, "agreement": 0.995},
-        paths.QUANTIZE_DETAILS: {"dataset": "digits", "layers": layers},
-        paths.EXPORT_METRICS: {"dataset": "digits", "source_bytes": 400000, "aarch64_dotprod": {"bytes": 108304}},
+        paths.QUANTIZE_DETAILS: {"dataset": "digits", "proofs": {}, "layers": layers},
+        paths.EXPORT_METRICS: {
+            "dataset": "digits",
+            "equal_logits": 300,
+            "source_bytes": 400000,
+            "aarch64_dotprod": target,
+        },
         paths.BENCHMARK_DETAILS: {"dataset": "digits", "host": HOST, "batch_1": timings(1), "batch_8": timings(4)},
-        paths.PROGRAM_RECORD: {"weights_sha256": "ab" * 32, "programs_sha256": digests},
+        paths.PROGRAM_RECORD: {"weights_sha256": "ab" * 32, "programs_sha256": digests, "classes": list(classes)},
     }
 
 

@@ -10,7 +10,9 @@ from armdigits.core.errors import BadInput
 from armdigits.report.reproduced import compare_with_commit
 from tests.helpers import run
 
-HOST = {"bits": "avx2 AuthenticAMD", "torch": "2.13.0", "executorch": "1.4.1", "torchao": "0.18.0", "cores": 2}
+VERSIONS = {"python": "3.11.7", "torch": "2.13.0", "executorch": "1.4.1", "torchao": "0.18.0"}
+MACHINE = {"cpu": "AMD EPYC", "arch": "x86_64", "features": "avx2", "cores": 2, "system": "Linux"}
+HOST = {**MACHINE, **VERSIONS, "bits": "avx2 AuthenticAMD"}
 
 
 def write(md5s: dict[str, str], **host: str) -> None:

@@ -1,5 +1,6 @@
 """The model card, beside the programs."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ def snippet(text: str, language: str) -> str:
 
 
 def test_the_card_has_the_size_digest_and_accuracy_of_each_program(pipeline: Path, text: str) -> None:
-    metrics = files.read_json(pipeline / paths.QUANTIZE_METRICS, "quantize")
+    metrics = json.loads((pipeline / paths.QUANTIZE_METRICS).read_text("utf-8"))
     for path in (paths.FP32_PROGRAM, paths.INT8_PROGRAM):
         content = (pipeline / path).read_bytes()
         accuracy = metrics[path.stem]["accuracy"]

@@ -41,23 +41,21 @@ def read(path: Path) -> dict[str, float]:
 
 def test_the_metrics_equal_those_counted_by_hand() -> None:
     metrics, details = evaluate(logits_for([0, 1, 1, 1]), torch.tensor([0, 0, 1, 1]), DIGITS)
-    classes = details["classes"]
-    assert isinstance(classes, dict)
+    classes = details.classes
     assert list(classes) == list(DIGITS)
-    assert classes["0"] == pytest.approx({"precision": 1, "recall": 1 / 2, "f1": 2 / 3})
-    assert classes["1"] == pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 4 / 5})
+    assert classes["0"].content() == pytest.approx({"precision": 1, "recall": 1 / 2, "f1": 2 / 3})
+    assert classes["1"].content() == pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 4 / 5})
     assert metrics["accuracy"] == 0.75
     assert metrics["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 10), "classes without images count as 0"
-    assert details["macro_precision"] == pytest.approx((1 + 2 / 3) / 10)
-    assert details["macro_recall"] == pytest.approx((1 / 2 + 1) / 10)
+    assert details.macro_precision == pytest.approx((1 + 2 / 3) / 10)
+    assert details.macro_recall == pytest.approx((1 / 2 + 1) / 10)
 
 
 def test_the_scores_have_the_names_of_the_classes() -> None:
     logits = torch.tensor([[2.0, 1, 0], [2, 1, 0], [0, 1, 2]])
     metrics, details = evaluate(logits, torch.tensor([0, 1, 2]), ["circle", "cross", "square"])
-    classes = details["classes"]
-    assert isinstance(classes, dict)
-    assert {name: scores["f1"] for name, scores in classes.items()} == pytest.approx(
+    classes = details.classes
+    assert {name: scores.f1 for name, scores in classes.items()} == pytest.approx(
         {"circle": 2 / 3, "cross": 0, "square": 1}
     )
     assert metrics["macro_f1"] == pytest.approx((2 / 3 + 1) / 3)

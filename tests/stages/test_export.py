@@ -24,12 +24,12 @@ WRITTEN = [*export.FILES.values(), paths.EXPORT_METRICS, paths.EXPORT_DETAILS]
 
 @pytest.fixture(scope="module")
 def metrics(pipeline: Path) -> dict[str, Any]:
-    return files.read_json(pipeline / paths.EXPORT_METRICS, "export")
+    return json.loads((pipeline / paths.EXPORT_METRICS).read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
 def details(pipeline: Path) -> dict[str, Any]:
-    return files.read_json(pipeline / paths.EXPORT_DETAILS, "export")
+    return json.loads((pipeline / paths.EXPORT_DETAILS).read_text("utf-8"))
 
 
 def test_all_logits_are_equal_on_this_machine_and_on_every_target(
@@ -136,6 +136,7 @@ def test_a_damaged_program_is_one_line_and_nothing_is_written(fast: Path, capsys
 
 
 def test_a_foreign_program_is_one_line_and_nothing_is_written(fast: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("dvc.lock").unlink()
     content = paths.FP32_PROGRAM.read_bytes()
     paths.INT8_PROGRAM.write_bytes(content)
     record = json.loads(paths.PROGRAM_RECORD.read_text("utf-8"))
@@ -144,6 +145,16 @@ def test_a_foreign_program_is_one_line_and_nothing_is_written(fast: Path, capsys
     assert run_stage_here("export") == 2
     assert capsys.readouterr().err.startswith("export: C source: expected layers between two conversions")
     assert written() == []
+
+
+def test_a_name_that_closes_the_comment_stays_in_it(fast: Path) -> None:
+    Path("dvc.lock").unlink()
+    record = json.loads(paths.PROVENANCE.read_text("utf-8"))
+    del record["sha256"]
+    record["name"] = '*/\n#error "code from a record"\n/*'
+    paths.PROVENANCE.write_text(json.dumps({**record, "sha256": files.sha256(json.dumps(record).encode())}), "utf-8")
+    assert run_stage_here("export") == 0
+    assert "trained on * / #error" in paths.C_SOURCE.read_text("utf-8")
 
 
 def test_a_compiler_that_fails_is_reported_in_one_line(tmp_path: Path) -> None:

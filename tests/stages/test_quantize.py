@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from armdigits.core import paths
 from armdigits.core.errors import GateFailed
 from armdigits.core.parameters import load_parameters
+from armdigits.program import reference
 from stages import quantize
 from tests.helpers import run_stage_here, set_parameters, some_images
 
@@ -111,6 +113,19 @@ def test_a_failed_proof_writes_the_details_and_nothing_else(ran: Path, built: di
     details = json.loads(paths.QUANTIZE_DETAILS.read_text("utf-8"))
     assert details["proofs"]["int8"]["weight_types"] is False
     assert all(details["proofs"]["fp32"].values())
+
+
+def test_a_reference_with_other_logits_than_the_runtime_fails_before_a_program_is_written(
+    ran: Path, built: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounded = reference._rounded
+    monkeypatch.setattr(reference, "_rounded", lambda scaled, *rest: rounded(np.floor(scaled), *rest))
+    paths.INT8_PROGRAM.unlink()
+    message = r"^models/int8.pte: logits: expected 3,600 logits equal to the reference's, found [\d,]+ logits"
+    with pytest.raises(GateFailed, match=message):
+        quantize.main(load_parameters(paths.PARAMETERS))
+    assert not paths.INT8_PROGRAM.exists()
+    assert json.loads(paths.QUANTIZE_DETAILS.read_text("utf-8"))["proofs"]["int8"]["logits"] is False
 
 
 def test_too_large_a_drop_fails_after_everything_is_written(

@@ -26,7 +26,8 @@ def free_port() -> int:
 def start_ranks(folders: list[Path], *command: str) -> list[subprocess.Popen[str]]:
     """Start a rank in each folder, as torchrun on several machines would: with the variables that it sets."""
     port = str(free_port())
-    common = {**os.environ, "WORLD_SIZE": str(len(folders)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    torchrun = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": str(len(folders))}
+    common = {**os.environ, **torchrun, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return [
         subprocess.Popen(
             [sys.executable, *command],
@@ -34,7 +35,7 @@ def start_ranks(folders: list[Path], *command: str) -> list[subprocess.Popen[str
             env={**common, "RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            encoding="utf-8",
+            text=True,
         )
         for rank, folder in enumerate(folders)
     ]

@@ -41,7 +41,7 @@ def start(project: Path) -> tuple[subprocess.Popen[str], list[int]]:
     for name in OUTS:
         (project / name).unlink(missing_ok=True)
     command = [sys.executable, *LAUNCH, *TRAIN]
-    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert any(line.startswith("epoch  2/") for line in process.stdout)
     ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("utf-8").split()
     assert len(ranks) == 2

@@ -6,13 +6,14 @@ from torch.nn import functional
 
 from armdigits.core.errors import Failure
 from armdigits.core.parameters import Augmentation, Train
+from armdigits.core.records import Epoch
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.scoring import accuracy, cross_entropy, logits_of
 from armdigits.training import batches
 from armdigits.training.batches import ORDER, chunks_of_epoch, epoch_seed
 from armdigits.training.centring import mean_image
 from armdigits.training.fast_step import choose_step
-from armdigits.training.loop import Epoch, learning_rate, train
+from armdigits.training.loop import learning_rate, train
 from armdigits.training.loss import Distillation
 from armdigits.training.split_step import SplitStep
 from armdigits.training.step import PlainStep
@@ -26,7 +27,7 @@ def recipe(**changes) -> Train:
     values = {
         "epochs": 2, "batch_size": 32, "learning_rate": 0.001, "schedule": "constant", "warm_up": 0,
         "centre": False, "first_layer_scale": 1.0, "dropout": 0.2, "teacher_weight": 0, "temperature": 1, "seed": 1,
-        "threads": 1, "processes": 1, "device": "cpu",
+        "threads": 1, "processes": 1,
     }  # fmt: skip
     return Train(**{**values, **changes})
 

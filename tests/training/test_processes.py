@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
+from armdigits.core.stage import rank_of_this_process
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.training.batches import chunks_of_epoch
 from armdigits.training.fast_step import choose_step
 from armdigits.training.loop import train
-from armdigits.training.processes import SINGLE, Group, choose_device, join
+from armdigits.training.processes import SINGLE, Group, choose_device, join, world_size
 from armdigits.training.step import PlainStep
 from tests.helpers import ROOT, run, run_stage, set_parameters, some_images
 from tests.training.ranks import ended, free_port, make_project, start_ranks, write_data
@@ -146,8 +147,17 @@ stage.run("train", train.main, [])
 """
 
 
+@pytest.mark.parametrize("rank", ["", "1", "all"])
+def test_without_torchrun_the_variables_of_a_cluster_mean_nothing(rank, monkeypatch):
+    for variable in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(variable, rank)
+    assert rank_of_this_process() is None
+    assert world_size() == 1
+
+
 def test_ranks_that_cannot_be_reached_are_reported_in_one_line(project):
-    variables = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    torchrun = {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2"}
+    variables = {**torchrun, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     done = run(project, sys.executable, "-c", IMPATIENT, TORCH_CPP_LOG_LEVEL="FATAL", **variables)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

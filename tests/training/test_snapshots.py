@@ -1,18 +1,23 @@
 """An interrupted training resumes and ends with the same bytes: the module alone, then real processes and signals."""
 
 import itertools
+import json
 import random
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
+from armdigits.core.files import sha256
+from armdigits.core.records import Epoch
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.teacher import Teacher
-from armdigits.training.loop import Epoch, train
+from armdigits.training.loop import train
 from armdigits.training.snapshots import Snapshots, fingerprint
 from tests.helpers import run_stage, set_parameters, some_images
 from tests.training.ranks import OUTS, contents
@@ -106,6 +111,41 @@ def test_a_snapshot_of_another_training_is_reported_and_not_used(folder, capsys)
     assert names() == ["epoch-00001"], "the first one that is written replaces the others"
 
 
+def crafted(tensors=None, metadata=None, **record):
+    """The bytes of a snapshot of the tensor `a`, changed."""
+    history = [{"epoch": 1, "train_loss": 0.5, "validation_loss": 0.5, "validation_accuracy": 0.9}]
+    content = json.dumps({"fingerprint": FINGERPRINT, "history": history, **record})
+    return save(tensors or {"a": torch.zeros(3)}, metadata or {"record": content})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (crafted({"b": torch.zeros(3)}), "it has other tensors"),
+        (crafted({"a": torch.zeros(1)}), "it has other tensors"),
+        (crafted({"a": torch.zeros(3).int()}), "it has other tensors"),
+        (crafted({"a": torch.zeros(2**19)}), "larger than 1,048,588 bytes"),
+        (crafted(history=[]), "its history has other epochs"),
+        (crafted(history=3), "its record: history: input should be a valid array"),
+        (crafted(history=[{"epoch": 1}]), "its record: has no entry history.0.train_loss"),
+        (crafted(fingerprint=[]), "its record: fingerprint: input should be an object"),
+        (crafted(metadata={"record": "[" * 100_000}), "its record: not valid JSON (recursion limit exceeded"),
+        (crafted(metadata={"other": "x"}), "its record: not valid JSON (EOF while parsing"),
+        (b"\xff" * 8, "a header of 18,446,744,073,709,551,615 bytes"),
+        (struct.pack("<Q", 100_000) + b"[" * 100_000, "Error while deserializing"),
+        (struct.pack("<Q", 47) + b'{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}', "Error while"),
+    ],
+)
+def test_a_crafted_snapshot_is_reported_and_not_used(folder, capsys, content, reason):
+    Path("state").mkdir()
+    Path(f"state/epoch-00001-{sha256(content)}.safetensors").write_bytes(content)
+    state = {"a": torch.ones(3)}
+    assert Snapshots(Path("state"), FINGERPRINT).restore(state) == []
+    assert torch.equal(state["a"], torch.ones(3))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"state: snapshot epoch-00001-{sha256(content)[:3]}... not used: {reason}")
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [
@@ -139,7 +179,7 @@ def test_a_stage_that_is_killed_again_and_again_ends_with_the_same_bytes(project
         for name in OUTS:
             (project / name).unlink(missing_ok=True)
         command = [sys.executable, "-m", "stages.train"]
-        stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         last = moments.randrange(2, 14)
         assert any(line.startswith(f"epoch {last:2}/15") for line in stage.stdout), "the stage has ended"
         stage.send_signal(number)
@@ -156,7 +196,7 @@ def test_a_stage_that_is_killed_again_and_again_ends_with_the_same_bytes(project
 @pytest.mark.slow
 def test_after_a_change_of_the_code_the_training_starts_from_the_beginning(project):
     command = [sys.executable, "-m", "stages.train"]
-    stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, encoding="utf-8")
+    stage = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
     assert any(line.startswith("epoch  2/15") for line in stage.stdout)
     stage.kill()
     stage.communicate()

@@ -56,7 +56,7 @@ class Host:
             env={**os.environ, "GLOO_SOCKET_IFNAME": self.device, "TMPDIR": str(self.project)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            encoding="utf-8",
+            text=True,
         )
 
 
