@@ -19,6 +19,7 @@ import torch
 from armdigits.core import paths
 from armdigits.core.errors import exit_on_failure
 from armdigits.core.parameters import Parameters, load_parameters
+from armdigits.core.shape import MNIST
 from armdigits.data.dataset import Split, read_split
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.networks import scale_first_layer
@@ -104,7 +105,7 @@ def int8_accuracy(model: NeuralNetwork, parameters: Parameters, splits: dict[str
     bare.load_state_dict(model.state_dict())
     settings = parameters.quantize
     calibration = splits["train"].pixels()[: settings.calibration_samples]
-    exported = build.export(bare, settings.max_batch)
+    exported = build.export(bare, MNIST, settings.max_batch)
     int8 = build.lower(build.quantize(exported, calibration, settings.max_batch))
     logits = Program(int8, "int8 program").logits_of(splits["test"].images)
     return 100 * accuracy(logits, splits["test"].targets())

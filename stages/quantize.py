@@ -30,7 +30,7 @@ from armdigits.program.build import empty, export, lower, quantize
 from armdigits.program.compare import Disagreement, disagreements, mcnemar, powers, sqnr_db
 from armdigits.program.contents import Contents, read_back
 from armdigits.program.runtime import Program, use_threads, write_programs
-from armdigits.report.figures import digits_grid
+from armdigits.report.figures import image_grid
 
 PROGRAMS = {"fp32": paths.FP32_PROGRAM, "int8": paths.INT8_PROGRAM}
 SHOWN = 40  # disagreements in the figure
@@ -105,14 +105,14 @@ def named(found: list[Disagreement], classes: list[str]) -> list[tuple[int, str,
     return [(row.image, classes[row.actual], classes[row.fp32], classes[row.int8]) for row in found]
 
 
-def figure(test: Split, found: list[Disagreement], classes: list[str]) -> bytes:
+def figure(test: Split, found: list[Disagreement], classes: list[str], reading: str) -> bytes:
     """A PNG of the first images that the programs classify differently."""
     shown = found[:SHOWN]
     captions = [
         f"{actual}, image {image}:\nfp32 {fp32}, int8 {int8}" for image, actual, fp32, int8 in named(shown, classes)
     ]
     title = f"{len(shown)} of {len(found)} images (of {len(test):,}) that fp32 and int8 classify differently"
-    return digits_grid(title, test.images[[row.image for row in shown]].numpy(), captions)
+    return image_grid(title, test.images[[row.image for row in shown]].numpy(), captions, reading)
 
 
 def check(proven: dict[str, list[proofs.Proof]], details: dict[str, Any]) -> None:
@@ -161,13 +161,13 @@ def main(parameters: Parameters) -> None:
 
     written = {PROGRAMS[name]: content for name, content in programs.items()}
     written[paths.EMPTY_PROGRAM] = empty(test.shape, settings.max_batch, len(classes))
-    write_programs(written, weights_sha256, classes)
+    write_programs(written, weights_sha256, provenance)
     metrics, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
     details |= {"disagreements": mcnemar(found), "layers": layers}
     records.write(paths.QUANTIZE_METRICS, records.QuantizeMetrics.model_validate({**dataset, **metrics}))
     records.write(paths.QUANTIZE_DETAILS, records.QuantizeDetails.model_validate(details))
     write_csv(paths.DISAGREEMENTS, Disagreement._fields, named(found, classes))
-    write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found, classes))
+    write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found, classes, provenance.reading))
     print(table(metrics, details))
 
     drop = metrics["accuracy_drop"]

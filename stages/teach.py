@@ -22,7 +22,7 @@ from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import write_tensors
 from armdigits.models.scoring import logits_of
 from armdigits.models.teacher import Teacher
-from armdigits.report.figures import COLUMNS, digits_grid
+from armdigits.report.figures import COLUMNS, image_grid
 from armdigits.training.augmentation import augment
 from armdigits.training.loop import train
 from armdigits.training.processes import choose_device
@@ -46,16 +46,16 @@ def teacher_logits(teacher: Teacher, data: Split, ranges: Augmentation, recipe: 
     return total / recipe.views
 
 
-def augmented_digits(data: Split, ranges: Augmentation, seed: int, classes: Sequence[str]) -> bytes:
+def augmented_images(data: Split, ranges: Augmentation, seed: int, classes: Sequence[str], reading: str) -> bytes:
     """A PNG with a row for each of the first classes: an image of `data`, and augmented versions of it."""
-    shown = classes[:ROWS]
-    first = torch.tensor([int((data.labels == label).nonzero()[0]) for label in range(len(shown))])
+    rows = classes[:ROWS]
+    first = torch.tensor([int((data.labels == label).nonzero()[0]) for label in range(len(rows))])
     originals = data[first].pixels().repeat_interleave(COLUMNS, dim=0)
     images = augment(originals, ranges.largest(), torch.Generator().manual_seed(seed))
     images[::COLUMNS] = originals[::COLUMNS]
-    captions = [name if column else f"{name}, original" for name in shown for column in range(COLUMNS)]
-    pixels = (images[:, 0] * 255).round().to(torch.uint8)
-    return digits_grid("Augmented training images", pixels.numpy(), captions)
+    captions = [name if column else f"{name}, original" for name in rows for column in range(COLUMNS)]
+    pixels = (images * 255).round().to(torch.uint8)
+    return image_grid("Augmented training images", pixels.numpy(), captions, reading)
 
 
 def main(parameters: Parameters) -> None:
@@ -70,15 +70,16 @@ def main(parameters: Parameters) -> None:
         paths.TEACH_SNAPSHOTS, fingerprint(Path(__file__), parameters=settings, data=read_provenance().content())
     )
 
-    classes = read_provenance().classes
-    teacher = Teacher(len(classes)).to(device)
+    provenance = read_provenance()
+    classes = provenance.classes
+    teacher = Teacher(provenance.shape, len(classes)).to(device)
     for epoch in train(teacher, train_data, validation_data, recipe, augmentation, snapshots=snapshots):
         print(epoch.line(recipe.epochs), flush=True)
     torch.set_num_threads(recipe.threads)
     logits = teacher_logits(teacher, train_data.to(device), augmentation, recipe)
 
     write_tensors(paths.TEACHER_LOGITS, {"teacher_logits": logits}, recipe)
-    write_bytes(paths.AUGMENTED, augmented_digits(train_data, augmentation, recipe.seed, classes))
+    write_bytes(paths.AUGMENTED, augmented_images(train_data, augmentation, recipe.seed, classes, provenance.reading))
     metrics = {
         "dataset": read_provenance().name,
         "parameters": sum(parameter.numel() for parameter in teacher.parameters()),

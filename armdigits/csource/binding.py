@@ -63,9 +63,9 @@ class CProgram:
         self.shape: Shape = (channels, height, width)
 
     def on_tensors(self, float_pixels: bool = True) -> Callable[["Tensor"], "Tensor"]:
-        """A function from a tensor [N, *shape] to logits float32 [N, classes], without checks or copies.
+        """A function from a contiguous tensor [N, *shape] to logits float32 [N, classes], without checks.
 
-        In memory the tensor is contiguous as [N, height, width, channels]: of colour images, `channels_last`.
+        Images in colour are copied, as in C the channels of a pixel come together.
 
         Args:
             float_pixels: whether the pixels are float32 in [0, 1], else uint8.
@@ -75,9 +75,13 @@ class CProgram:
         library, classes = _open(self._path, cffi.FFI(), "uintptr_t"), self._classes
         call = library.digits_batch_float if float_pixels else library.digits_batch
 
+        grey = self.shape[0] == 1
+
         # cffi unloads a library that nothing refers to, with the code that `call` points to.
         def forward(images: "Tensor", _library: Any = library) -> "Tensor":
             count = images.shape[0]
+            if not grey:
+                images = images.permute(0, 2, 3, 1).contiguous()
             logits = empty(count, classes)  # a tuple would cost 0.7 microseconds more
             call(images.data_ptr(), count, logits.data_ptr())
             return logits

@@ -88,6 +88,7 @@ def write_dataset(
     splits: dict[Path, Split],
     classes: Sequence[str],
     left_out: Sequence[str] = (),
+    reading: records.Reading = "ink",
 ) -> None:
     """Write each split, and last the record, without which no split can be read.
 
@@ -97,6 +98,7 @@ def write_dataset(
         splits: the split for each file.
         classes: the name of each label.
         left_out: a line for each picture that cannot be used.
+        reading: how a picture file becomes an image, see armdigits/pictures/reading.py.
 
     Raises:
         Failure: a file cannot be written.
@@ -107,8 +109,18 @@ def write_dataset(
         files.write_bytes(path, content)
         counts = torch.bincount(split.labels, minlength=len(classes)).tolist()
         written[path.name] = records.SplitFile(images=len(split), images_of_class=counts, sha256=files.sha256(content))
-    record = records.Provenance(
-        name=name, classes=list(classes), source=source, files=written, left_out=list(left_out), sha256=""
+    record = records.Provenance.model_validate(
+        {
+            "format": 2,
+            "name": name,
+            "shape": next(iter(splits.values())).shape,
+            "reading": reading,
+            "classes": list(classes),
+            "source": source,
+            "files": written,
+            "left_out": list(left_out),
+            "sha256": "",
+        }
     )
     records.write(paths.PROVENANCE, record.model_copy(update={"sha256": _digest(record)}))
 
@@ -136,12 +148,17 @@ def read_split(path: Path) -> Split:
     Raises:
         BadInput: the file is missing or damaged, or its checksum differs from the one in the record.
     """
-    content = files.read_verified(path, "download", read_provenance().of(path).sha256, paths.PROVENANCE)
+    record = read_provenance()
+    content = files.read_verified(path, "download", record.of(path).sha256, paths.PROVENANCE)
     try:
         tensors = tensors_in(content)
-        return Split(tensors["images"], tensors["labels"])
+        split = Split(tensors["images"], tensors["labels"])
     except (KeyError, ValueError) as error:
         raise BadInput(f"{path}: not a split of a data set ({error}); run: dvc repro --force download") from None
+    if split.shape != record.shape:
+        found = f"images {list(split.shape)}, but {paths.PROVENANCE} says {list(record.shape)}"
+        raise BadInput(f"{path}: {found}; run: dvc repro --force download")
+    return split
 
 
 def tensors_in(content: bytes) -> dict[str, Tensor]:

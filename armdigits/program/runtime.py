@@ -133,12 +133,19 @@ class Program:
         return logits
 
 
-def write_programs(programs: Mapping[Path, bytes], weights_sha256: str, classes: list[str]) -> None:
-    """Write the programs, then the record with their digests, that of the weights, and the names of the classes."""
+def write_programs(programs: Mapping[Path, bytes], weights_sha256: str, data: records.Provenance) -> None:
+    """Write the programs, then the record with their digests, that of the weights, and what the data were."""
     for path, content in programs.items():
         files.write_bytes(path, content)
     digests = {path.name: files.sha256(content) for path, content in programs.items()}
-    record = records.Programs(weights_sha256=weights_sha256, programs_sha256=digests, classes=classes)
+    record = records.Programs(
+        format=2,
+        weights_sha256=weights_sha256,
+        programs_sha256=digests,
+        shape=data.shape,
+        reading=data.reading,
+        classes=data.classes,
+    )
     records.write(paths.PROGRAM_RECORD, record)
 
 
@@ -146,9 +153,13 @@ def read_program(path: Path, weights_sha256: str | None = None) -> Program:
     """Load a program that `quantize` wrote.
 
     Raises:
-        BadInput: as `read_content`, or as `Program`.
+        BadInput: as `read_content` or `Program`, or it is one for images of another shape than its record says.
     """
-    return Program(read_content(path, weights_sha256), path)
+    program = Program(read_content(path, weights_sha256), path)
+    expected = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize").shape
+    if program.shape != expected:
+        raise BadInput(f"{path}: for images {list(program.shape)}, but its record says {list(expected)}; {AGAIN}")
+    return program
 
 
 def read_content(path: Path, weights_sha256: str | None = None) -> bytes:
