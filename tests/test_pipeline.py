@@ -174,3 +174,10 @@ def test_the_artifacts_are_outs_of_the_pipeline():
     for artifact in PIPELINE["artifacts"].values():
         assert artifact["path"] in written
         assert set(artifact) == {"path", "type", "desc", "labels"}
+
+
+def test_the_artifacts_are_listed_in_the_docs_and_described_for_any_data_set():
+    page = (ROOT / "docs" / "more-machines.md").read_text()
+    for name, artifact in PIPELINE["artifacts"].items():
+        assert f"`{name}`" in page
+        assert not re.search(r"mnist|28|784", " ".join([*artifact["labels"], artifact["desc"]])), "no data set, no size"

@@ -105,6 +105,18 @@ def test_a_backend(ran: Path) -> None:
     assert read(ran, paths.QUANTIZE_METRICS)["fp32"]["accuracy"] > 0.8
 
 
+def test_the_style_is_right_after_the_package_got_another_name(tmp_path: Path) -> None:
+    for name in ("armdigits", "stages", "benchmarks", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for words in ("init -q", "config user.name t", "config user.email t@x.invalid"):
+        run(tmp_path, "git", *words.split())
+    follow(tmp_path, "A name for the package")
+    for words in ("check", "format --check"):
+        done = run(tmp_path, "ruff", *words.split())
+        assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.slow
 def test_a_name_for_the_package(ran: Path) -> None:
     for name in ("pyproject.toml", "Makefile", "README.md"):

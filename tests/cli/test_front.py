@@ -95,4 +95,4 @@ def test_predict_imports_neither_exporters_nor_trainers_nor_plots():
     loaded = imported_by(code)
     assert "torch" in loaded
     heavy = {"torchvision", "torchao", "executorch.exir", "executorch.runtime", "sklearn", "matplotlib", "dvc"}
-    assert not (heavy | {"pydantic", "torchinfo"}) & loaded
+    assert not (heavy | {"torchinfo"}) & loaded

@@ -42,7 +42,7 @@ class Sweep:
         ask(project, "python -m armdigits experiments", folder / "here.json")
 
         clone = folder / "clone"
-        ask(folder, "git clone --quiet", project, clone)
+        ask(folder, "git clone --quiet -c user.name=t -c user.email=t@x.invalid", project, clone)
         self.run_there = ask(clone, "python -m armdigits experiment evaluate.misclassified=9")
         ask(clone, "python -m armdigits experiments", folder / "there.json")
         command = [sys.executable, "-m", "armdigits", "sweep", "here.json", "there.json"]
