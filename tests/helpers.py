@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from armdigits.core import paths, stage
+from armdigits.core.shape import MNIST, Shape
 from armdigits.data.dataset import Split, write_dataset
+from armdigits.pictures.reading import read_image
 from benchmarks.data import noise
 
 ROOT = Path(__file__).parent.parent
@@ -155,9 +158,14 @@ def write_idx(folder: Path, splits: dict[str, Split], prefix: str = "", compress
                 (folder / name).write_bytes(content)
 
 
-def some_images(count: int, seed: int = 0) -> Split:
-    """Images of noise with labels 0, 1, ..., 9, 0, ...: uint8 [count, 28, 28]."""
-    return noise(count, seed)
+def mnist_image(content: bytes, single: bool = True) -> NDArray[np.uint8]:
+    """A picture file as an image like MNIST's: uint8 [28, 28]."""
+    return read_image(content, "ink", MNIST, single)[0]
+
+
+def some_images(count: int, seed: int = 0, shape: Shape = MNIST) -> Split:
+    """Images of noise with labels 0, 1, ..., 9, 0, ...: uint8 [count, *shape]."""
+    return noise(count, seed, shape=shape)
 
 
 def write_some_data() -> None:

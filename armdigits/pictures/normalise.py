@@ -11,7 +11,7 @@ The recipe, for ink from 0 to 1 in any number of pixels, in float64; to round is
 2. Measure the stroke: resample the crop so that the longer side has FINE times the pixels of the box, divide it by its
    full ink, limit it to 0 to 1. Of the A pixels above 0.5, B stay when each with a background pixel among its 4
    neighbours goes, and C of these when each with one among its diagonal neighbours goes, too. The stroke is
-   4 A / (2 A - B - C) wide: along an axis both layers are 1 thick on either side of it, across a diagonal 0.71 and 1.41.
+   4 A / (2 A - B - C) wide: along an axis both layers are 1 thick on either side, across a diagonal 0.71 and 1.41.
 3. Thicken a stroke of less than THIN of the box's pixels: in the resampled crop each pixel becomes the largest one in
    a disc around it, whose radius makes the stroke THICK wide in the box; the digit grows by it. Crop as in 1.
 4. Resample to the box: the longer side to its pixels, the other in proportion, rounded, at least 1; limit to 0 to 1.

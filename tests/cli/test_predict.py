@@ -21,8 +21,7 @@ from armdigits.core import paths
 from armdigits.core.parameters import load_parameters
 from armdigits.data import sources
 from armdigits.data.dataset import Split, read_split
-from armdigits.pictures.reading import mnist_image
-from tests.helpers import PARAMETERS, ROOT, needs_mnist
+from tests.helpers import PARAMETERS, ROOT, mnist_image, needs_mnist
 
 SIZES = (28, 63, 224)
 

@@ -12,8 +12,7 @@ from PIL import Image
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
 from armdigits.data import folder as pictures
-from armdigits.pictures.reading import mnist_image
-from tests.helpers import ASCII, needs_utf8_names, run, write_pictures
+from tests.helpers import ASCII, mnist_image, needs_utf8_names, run, write_pictures
 
 MINE = Dataset(name="folder", path="mine", validation=6, seed=1)
 

@@ -23,10 +23,9 @@ from armdigits.csource.binding import read_c_program
 from armdigits.data.dataset import pixels_of, read_provenance, read_split
 from armdigits.draw.page import DRAW, render
 from armdigits.pictures.confidence import UNSURE
-from armdigits.pictures.reading import mnist_image
 from armdigits.program.runtime import read_program
 from tests.draw.browser import Page, Strokes, browser, needs_browser
-from tests.helpers import ROOT
+from tests.helpers import ROOT, mnist_image
 
 DIGITS: dict[int, Strokes] = {
     0: [[(128, 40), (180, 60), (195, 128), (180, 195), (128, 215), (75, 195), (60, 128), (75, 60), (128, 40)]],

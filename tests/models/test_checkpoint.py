@@ -13,6 +13,7 @@ from torch import Tensor
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Model, load_parameters
+from armdigits.core.shape import MNIST
 from armdigits.models import networks
 from armdigits.models.checkpoint import (
     read_checkpoint,
@@ -110,7 +111,7 @@ def test_a_checkpoint_of_another_network_is_refused(model: NeuralNetwork) -> Non
 
 def test_the_checkpoint_of_a_convolutional_network_is_read_as_one(folder: Path) -> None:
     write_some_data()
-    model = networks.build("cnn", 10)
+    model = networks.build("cnn", MNIST, 10)
     write_checkpoint(paths.MODEL, model)
     read, _ = read_checkpoint(paths.MODEL)
     pixels = some_images(5).pixels()

@@ -14,7 +14,7 @@ from armdigits.pictures.components import components
 from armdigits.pictures.confidence import confidence, shifted
 from armdigits.pictures.decode import WORKING_SIDE, decode
 from armdigits.pictures.normalise import THICK, normalise, stroke_width
-from armdigits.pictures.reading import mnist_image
+from tests.helpers import mnist_image
 from tests.pictures.drawings import STROKES, boxed, drawing, encoded, on_paper
 
 DIGITS = sorted(STROKES)
