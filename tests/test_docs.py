@@ -20,6 +20,7 @@ SUFFIXES = {".py", ".md", ".json", ".csv", ".yaml", ".yml", ".toml", ".txt", ".l
 # What commands write that are no stages.
 WRITTEN = {
     ".state",
+    ".dvc/tmp",
     ".dvc/tmp/exps",
     "report/index.html",
     "report/draw.html",

@@ -43,6 +43,7 @@ def replace_in(storage: Path) -> None:
             stored = storage / "files" / "md5" / md5[:2] / md5[2:]
             stored.chmod(0o644)
             stored.write_bytes(contents[path])
+            stored.chmod(0o444)  # DVC hashes those of a local remote that have another mode
 
 
 @pytest.mark.slow
