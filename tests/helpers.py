@@ -45,9 +45,9 @@ needs_utf8_names = pytest.mark.skipif(
 )
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # the narrowest locale, on every machine
 DIGITS = tuple("0123456789")
-MNIST = Path(os.environ.get("DATA_MIRROR", "")).absolute()
+MIRROR = Path(os.environ.get("DATA_MIRROR", "")).absolute()
 needs_mnist = pytest.mark.skipif(
-    len(list(MNIST.glob("*-ubyte.gz"))) != 4,
+    len(list(MIRROR.glob("*-ubyte.gz"))) != 4,
     reason="DATA_MIRROR names no folder with the four files of MNIST",
 )
 

@@ -16,7 +16,7 @@ from armdigits.core.files import LFS_POINTER
 from armdigits.core.parameters import Dataset
 from armdigits.data import idx
 from armdigits.data.dataset import Split
-from tests.helpers import MNIST, needs_mnist, some_images, write_idx
+from tests.helpers import needs_mnist, some_images, write_idx
 
 FASHION = Dataset(name="idx", path="fashion", validation=20, seed=1)
 TRAIN, TEST = some_images(60, 1), some_images(30, 2)
@@ -89,7 +89,7 @@ def test_a_file_may_name_the_classes(fashion: Path) -> None:
 
 @needs_mnist
 def test_mnists_own_files_are_read_as_the_data_set_mnist_is(folder: Path) -> None:
-    shutil.copytree(MNIST, folder / "fashion")
+    shutil.copytree(MIRROR, folder / "fashion")
     images = idx.load(FASHION)
     assert (len(images.train), len(images.test)) == (60_000, 10_000)
     assert images.test.labels[:5].tolist() == [7, 2, 1, 0, 4]

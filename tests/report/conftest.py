@@ -129,6 +129,6 @@ def small_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     files.write_csv(paths.HISTORY, ("epoch", "train_loss", "validation_loss", "validation_accuracy"), history)
     predictions = [(number % 10, 7 if number % 10 == 2 else number % 10) for number in range(30)]
     files.write_csv(paths.PREDICTIONS, ("actual", "predicted"), predictions)
-    files.write_bytes(paths.LATENCY, image_grid("any picture", some_images(1).images.numpy(), ["caption"]))
+    files.write_bytes(paths.LATENCY, image_grid("any picture", some_images(1).images.numpy(), ["caption"], "ink"))
     files.write_bytes(paths.LAYERS, b"a layer <Linear>\n")
     return folder
