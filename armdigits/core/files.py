@@ -143,16 +143,18 @@ def read_verified(path: Path, stage: str, expected: str, source: Path) -> bytes:
     """Read a file of any size that `stage` writes, once it has the SHA-256 `expected`, which is from `source`.
 
     Raises:
-        BadInput: as `read_bytes`, or the file has another SHA-256.
+        BadInput: as `read_bytes`, except for the size, or the file has another SHA-256.
     """
     with _unreadable_is_bad_input(path, stage):
         check_size(path, sys.maxsize)
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found == expected:
-            return path.read_bytes()
-    line = f"{path}: expected SHA-256 {expected} (from {source}), found {found}"
-    raise BadInput(f"{line}; run: dvc repro --force {stage}")
+        if found != expected:
+            line = f"{path}: expected SHA-256 {expected} (from {source}), found {found}"
+            raise BadInput(f"{line}; run: dvc repro --force {stage}")
+        content = path.read_bytes()
+    lock.vouch(path, content, stage)
+    return content
 
 
 @contextmanager

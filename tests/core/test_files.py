@@ -115,6 +115,13 @@ def test_a_file_of_any_size_is_compared_with_its_digest_before_it_is_read(folder
     assert read_verified(Path("x"), "train", sha256(b"content"), Path("y")) == b"content"
 
 
+def test_a_file_that_matches_its_record_is_compared_with_the_lock_too(folder: Path) -> None:
+    write_bytes(Path("x"), b"content")
+    write_bytes(Path("dvc.lock"), f"stages:\n  train:\n    outs:\n    - path: x\n      md5: {'a' * 32}\n".encode())
+    with pytest.raises(BadInput, match=r"^x: expected MD5 a{32} \(from dvc.lock\), found "):
+        read_verified(Path("x"), "train", sha256(b"content"), Path("y"))
+
+
 def fsync_fails(number: int, is_kind: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let fsync fail with this error for files, or for folders, as some file systems do."""
 
