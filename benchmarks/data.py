@@ -6,7 +6,7 @@ from armdigits.core.parameters import Augmentation
 from armdigits.core.shape import MNIST, Shape
 from armdigits.data.dataset import Split
 
-NO_AUGMENTATION = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0, fade=0)
+NO_AUGMENTATION = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0, flip=0, fade=0)
 
 
 def noise(count: int, seed: int = 1, classes: int = 10, shape: Shape = MNIST) -> Split:

@@ -33,6 +33,7 @@ RECIPE = {
     "augmentation.shear": "0.0",
     "augmentation.shift": "0.0",
     "augmentation.stroke": "0.0",
+    "augmentation.flip": "0.0",
     "augmentation.fade": "0.0",
     "evaluate.min_accuracy": "0.0",  # a comparison, no gate
 }

@@ -60,15 +60,16 @@ class Augmentation(Section):
     shear: Annotated[float, Field(ge=0, le=1)]
     shift: Annotated[float, Field(ge=0, le=MAX_SIDE)]
     stroke: Annotated[float, Field(ge=0, le=1)]
+    flip: Annotated[float, Field(ge=0, le=0.5)]
     fade: Share
 
     def ranges(self) -> dict[str, float]:
-        """The ranges by name."""
-        return self.model_dump(exclude={"fade"})
+        """The ranges by name, to which `fade` applies."""
+        return self.model_dump(exclude={"flip", "fade"})
 
     def is_on(self) -> bool:
         """Whether any image is changed."""
-        return any(self.ranges().values())
+        return bool(self.flip) or any(self.ranges().values())
 
     def in_epoch(self, epoch: int, epochs: int) -> "Augmentation":
         """The ranges of an epoch, from 1: 1 + `fade` times these in the first epoch, 1 - `fade` times in the last."""
@@ -178,8 +179,9 @@ class Parameters(Section):
         for name, recipe in (("teach", self.teach), ("train", self.train)):
             if recipe.schedule == "constant" and recipe.warm_up:
                 refuse(f"{name}.warm_up", f"0 where {name}.schedule is constant", recipe.warm_up)
-        if self.augmentation.fade and not self.augmentation.is_on():
-            refuse("augmentation.fade", "0 where all of augmentation is 0", self.augmentation.fade)
+        if self.augmentation.fade and not any(self.augmentation.ranges().values()):
+            ranges = ", ".join(self.augmentation.ranges())
+            refuse("augmentation.fade", f"0 where all of {ranges} are 0", self.augmentation.fade)
         if self.augmentation.largest().stroke > 1:
             limit = f"at most {1 / (1 + self.augmentation.fade):.3g}"
             why = "as augmentation.fade makes it larger in the first epoch"

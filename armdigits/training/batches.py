@@ -19,7 +19,7 @@ ORDER, DROPOUT = range(2)  # streams of random numbers; rank r uses stream DROPO
 
 
 class Batch(NamedTuple):
-    """Images float32 [N, 1, 28, 28], labels int64 [N], the teacher's logits float32 [N, 10] or None."""
+    """Images float32 [N, C, H, W], labels int64 [N], the teacher's logits float32 [N, classes] or None."""
 
     images: Tensor
     labels: Tensor
@@ -69,7 +69,7 @@ def chunks_of_epoch(
     for chunk in order.split(CHUNK_STEPS * recipe.batch_size):
         left_out = len(chunk) % recipe.batch_size % group.world_size
         share = slice(group.rank, len(chunk) - left_out, group.world_size)
-        numbers = draw(len(chunk), generator)[:, share] if augmentation.is_on() else None
+        numbers = draw(len(chunk), ranges, generator)[:, share] if augmentation.is_on() else None
         rows = chunk[share].to(data.images.device)
         if not len(rows):
             continue

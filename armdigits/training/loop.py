@@ -59,7 +59,7 @@ def train(
     pixels, targets = validation_data.pixels(), validation_data.targets()
     teacher_logits = distillation.teacher_logits.to(device) if distillation else None
     centre = isinstance(recipe, Train) and recipe.centre and can_be_centred(model)
-    mean = mean_image(train_data) if centre else None
+    mean = mean_image(train_data.images) if centre else None
     if make_step is None:
         is_split = recipe.threads > 1 and device.type == "cpu"
         make_step = partial(SplitStep, threads=recipe.threads) if is_split else choose_step

@@ -115,11 +115,11 @@ def test_a_value_that_does_not_fit_the_number_of_images_gets_one_line(
 
 
 def test_several_views_without_augmentation_are_refused(project: Path) -> None:
-    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift", "stroke", "fade")}
+    off = {f"augmentation__{name}": "0.0" for name in ("rotation", "zoom", "shear", "shift", "stroke", "flip", "fade")}
     assert errors(project, **off) == ["params.yaml: teach.views: expected 1 where all of augmentation is 0, got 8"]
     off |= {"augmentation__fade": "0.3", "teach__views": "1"}
     assert errors(project, **off) == [
-        "params.yaml: augmentation.fade: expected 0 where all of augmentation is 0, got 0.3"
+        "params.yaml: augmentation.fade: expected 0 where all of rotation, zoom, shear, shift, stroke are 0, got 0.3"
     ]
 
 

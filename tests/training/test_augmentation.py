@@ -6,8 +6,8 @@ from armdigits.core.parameters import Augmentation
 from armdigits.data.sources import digits
 from armdigits.training.augmentation import _maps, _widen, augment, draw, transform
 
-OFF = {"rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0, "stroke": 0.0, "fade": 0.0}
-MILD = {"rotation": 10.0, "zoom": 0.1, "shear": 0.1, "shift": 1.0, "stroke": 0.5, "fade": 0.0}
+OFF = {"rotation": 0.0, "zoom": 0.0, "shear": 0.0, "shift": 0.0, "stroke": 0.0, "flip": 0.0, "fade": 0.0}
+MILD = {"rotation": 10.0, "zoom": 0.1, "shear": 0.1, "shift": 1.0, "stroke": 0.5, "flip": 0.0, "fade": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_ranges_of_zero_leave_the_images_unchanged(pixels):
     torch.testing.assert_close(augmented(pixels), pixels, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OFF if kind != "fade"])
+@pytest.mark.parametrize("kind", [kind for kind in OFF if kind not in ("flip", "fade")])
 def test_each_kind_changes_each_image_differently(pixels, kind):
     same = pixels[:1].repeat(20, 1, 1, 1)
     results = augmented(same, **{kind: MILD[kind]})
@@ -93,8 +93,32 @@ def test_a_pixel_of_growth_is_torchs_max_pooling_and_a_pixel_less_that_of_the_ne
 
 def test_images_are_sampled_at_the_coordinates_of_torchs_affine_grid(pixels):
     many, ranges = pixels.repeat(21, 1, 1, 1), Augmentation(**{**MILD, "stroke": 0.0})
-    numbers = draw(len(many), torch.Generator().manual_seed(1))
-    maps = _maps(numbers[:-1], ranges, 28).permute(2, 0, 1)
+    numbers = draw(len(many), ranges, torch.Generator().manual_seed(1))
+    maps = _maps(numbers, ranges, 28, 28).permute(2, 0, 1)
     grid = functional.affine_grid(maps, list(many.shape), align_corners=False)
     expected = functional.grid_sample(many, grid, align_corners=False)
     torch.testing.assert_close(transform(many, ranges, numbers), expected, atol=1e-5, rtol=0)
+
+
+def test_a_wide_colour_image_changes_as_in_the_middle_of_a_square_one(pixels):
+    """Neither rotation nor shear distorts it, and each channel changes in the same way."""
+    ranges = Augmentation(**{**MILD, "rotation": 90.0, "shear": 0.5, "stroke": 0.0, "flip": 0.5})
+    numbers = draw(len(pixels), ranges, torch.Generator().manual_seed(1))
+    wide = torch.cat([pixels, 1 - pixels, pixels / 2], dim=1)[:, :, 7:21]
+    square = functional.pad(wide, (0, 0, 7, 7))
+    expected = transform(square, ranges, numbers)[:, :, 7:21]
+    torch.testing.assert_close(transform(wide, ranges, numbers), expected, atol=1e-4, rtol=0)
+
+
+def test_a_share_of_the_images_is_mirrored_whatever_the_epoch(pixels):
+    ranges = Augmentation(**{**OFF, "rotation": 1e-9, "flip": 0.3, "fade": 1.0}).largest()
+    results = augment(pixels[:1].repeat(1000, 1, 1, 1), ranges, torch.Generator().manual_seed(1))
+    mirrored = (results - pixels[0].flip(-1)).abs().amax((1, 2, 3)) < 1e-4
+    unchanged = (results - pixels[0]).abs().amax((1, 2, 3)) < 1e-4
+    assert (mirrored ^ unchanged).all()
+    assert 0.25 < mirrored.float().mean() < 0.35
+
+
+def test_without_mirroring_no_random_number_is_drawn_for_it():
+    numbers = draw(50, Augmentation(**MILD), torch.Generator().manual_seed(1))
+    assert torch.equal(numbers, 2 * torch.rand(7, 50, generator=torch.Generator().manual_seed(1)) - 1)

@@ -8,15 +8,16 @@ from armdigits.training.centring import can_be_centred, centred_inputs, mean_ima
 from tests.helpers import some_images
 
 
-def test_the_mean_image_is_the_mean_of_the_pixels():
-    images = some_images(70)
-    torch.testing.assert_close(mean_image(images), images.pixels().mean(0))
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 12)])
+def test_the_mean_image_is_the_mean_of_the_pixels(shape):
+    images = torch.randint(256, (1100, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(mean_image(images), (images / 255).mean(0))
 
 
 def test_centred_images_get_the_logits_that_plain_images_get_outside():
     torch.manual_seed(1)
     model, images = NeuralNetwork(use_dropout=False), some_images(20)
-    pixels, mean = images.pixels(), mean_image(images)
+    pixels, mean = images.pixels(), mean_image(images.images)
     expected = model(pixels)
     with centred_inputs(model, mean):
         torch.testing.assert_close(model(pixels - mean), expected, rtol=0, atol=1e-6)

@@ -19,8 +19,8 @@ from armdigits.training.split_step import SplitStep
 from armdigits.training.step import PlainStep
 from tests.helpers import some_images
 
-OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0, fade=0)
-MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1, stroke=0.5, fade=0.2)
+OFF = Augmentation(rotation=0, zoom=0, shear=0, shift=0, stroke=0, flip=0, fade=0)
+MILD = Augmentation(rotation=10, zoom=0.1, shear=0.1, shift=1, stroke=0.5, flip=0, fade=0.2)
 
 
 def recipe(**changes) -> Train:
@@ -123,7 +123,7 @@ def test_training_equals_a_plain_loop_with_autograd_and_torchs_adam():
 
 def test_centred_training_equals_a_plain_loop_on_images_minus_their_mean():
     images = some_images(70)
-    mean = mean_image(images)
+    mean = mean_image(images.images)
     torch.manual_seed(1)
     plain = NeuralNetwork(dropout=0.0)
     optimizer = torch.optim.Adam(plain.parameters(), lr=0.001)
