@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from armdigits.core import paths, stage
+from armdigits.core import paths, records, stage
 from armdigits.core.shape import MNIST, Shape
 from armdigits.data.dataset import Split, write_dataset
 from armdigits.pictures.reading import read_image
@@ -45,6 +45,7 @@ needs_utf8_names = pytest.mark.skipif(
 )
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # the narrowest locale, on every machine
 DIGITS = tuple("0123456789")
+IMAGES = {"reading": "ink", "channels": 1, "height": 28, "width": 28}  # as in `dataset` of params.yaml
 MIRROR = Path(os.environ.get("DATA_MIRROR", "")).absolute()
 needs_mnist = pytest.mark.skipif(
     len(list(MIRROR.glob("*-ubyte.gz"))) != 4,
@@ -149,13 +150,19 @@ def write_idx(folder: Path, splits: dict[str, Split], prefix: str = "", compress
     """Put the four IDX files of the splits `train` and `t10k` there."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, split in splits.items():
-        for kind, array in (("images-idx3", split.images.numpy()), ("labels-idx1", split.labels.numpy())):
+        images = split.images.permute(0, 2, 3, 1).squeeze(3).numpy()  # the channels of a pixel come together
+        for kind, array in ((f"images-idx{images.ndim}", images), ("labels-idx1", split.labels.numpy())):
             content = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
             name = f"{prefix}{part}-{kind}-ubyte"
             if compressed:
                 (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1, mtime=0))
             else:
                 (folder / name).write_bytes(content)
+
+
+def program_record() -> records.Programs:
+    """The record of the programs in the current folder."""
+    return records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
 
 
 def mnist_image(content: bytes, single: bool = True) -> NDArray[np.uint8]:

@@ -74,7 +74,6 @@ class CProgram:
 
         library, classes = _open(self._path, cffi.FFI(), "uintptr_t"), self._classes
         call = library.digits_batch_float if float_pixels else library.digits_batch
-
         grey = self.shape[0] == 1
 
         # cffi unloads a library that nothing refers to, with the code that `call` points to.
@@ -124,16 +123,22 @@ def read_c_program() -> CProgram:
     """Load the C source that `export` wrote, compiled for this machine.
 
     Raises:
-        BadInput: the source or its record is missing, they do not match, or it was made from another program.
+        BadInput: the source or its record is missing, they do not match, or it was made from another program or for
+            images of another shape.
         Failure: there is no compiler, or it fails.
     """
-    return CProgram(build())
+    program = CProgram(build())
+    expected = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize").shape
+    if program.shape != expected:
+        found = f"for images {list(program.shape)}, but {paths.PROGRAM_RECORD} says {list(expected)}"
+        raise BadInput(f"{paths.C_SOURCE}: {found}; {AGAIN}")
+    return program
 
 
 def build() -> Path:
     """The shared library of the source that `export` wrote; compiled unless there is one already.
 
-    Raises: as `read_c_program`.
+    Raises: as `read_c_program`, except that the shape of the images is not compared.
     """
     source = _read_source()
     cpu = processor()

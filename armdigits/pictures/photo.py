@@ -11,6 +11,7 @@ from armdigits.core.shape import Shape
 from armdigits.pictures.decode import open_picture
 
 WHITE = (255, 255, 255, 255)
+SPACES = {"GRAY": "L", "RGB ": "RGB", "CMYK": "CMYK", "Lab ": "LAB"}  # of a colour profile: the mode of its pictures
 
 
 def photo(content: bytes, shape: Shape) -> NDArray[np.uint8]:
@@ -34,16 +35,16 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
         raise BadInput("more than 16 bits a pixel; save it as JPEG or PNG")
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture, np.uint16) // 257).astype(np.uint8))
+    content = picture.info.get("icc_profile")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, WHITE), picture)
-    if profile := picture.info.get("icc_profile"):
-        source = picture if picture.mode in ("L", "RGB", "CMYK", "LAB") else picture.convert("RGB")
-        try:
-            converted = ImageCms.profileToProfile(
-                source, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except ImageCms.PyCMSError:
-            raise BadInput("a colour profile that does not fit the picture; save it in sRGB") from None
-        return converted or picture
-    return picture
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, WHITE), picture).convert("RGB")
+    if not content:
+        return picture
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
+        source = picture.convert(SPACES[profile.profile.xcolor_space])  # a grey picture may have a profile of colours
+        converted = ImageCms.profileToProfile(source, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, KeyError, OSError, ValueError):
+        raise BadInput("a colour profile that cannot be used; save the picture in sRGB") from None
+    return converted or picture

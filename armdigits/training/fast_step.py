@@ -53,11 +53,12 @@ def difference_to_plain_step(model: nn.Module, distillation: Distillation | None
     fast_model, plain_model = copy.deepcopy(model).train(), copy.deepcopy(model).train()
     fast, plain = FastStep(fast_model, distillation), PlainStep(plain_model, distillation)
     device, rate, classes = next(model.parameters()).device, 0.1, len(fast._one_hot)
+    inputs = fast._weights[0].shape[1]
     shares: list[Tensor] = []
     with torch.random.fork_rng():
         for seed in (0, 1):  # Adam's betas have no effect on the first update
             torch.manual_seed(seed)
-            images, labels = torch.rand(8, 1, 28, 28).to(device), (torch.arange(8) % classes).to(device)
+            images, labels = torch.rand(8, 1, 1, inputs).to(device), (torch.arange(8) % classes).to(device)
             teacher_logits = torch.randn(8, classes).to(device) if distillation else None
             torch.manual_seed(2)
             fast.backpropagate(images, labels, teacher_logits)

@@ -29,7 +29,7 @@ SVE = ["aarch64-linux-gnu-gcc", "-static", "-march=armv8-a+sve"]
 FILTER = """#include <stdio.h>
 #include "digits.h"
 int main(void) {
-  uint8_t image[DIGITS_PIXELS];
+  uint8_t image[DIGITS_VALUES];
   float logits[DIGITS_CLASSES];
   while (fread(image, 1, sizeof image, stdin) == sizeof image) {
     digits_logits(image, logits);

@@ -28,8 +28,8 @@ NAMES = list(sources.ARRAYS)
 def test_digits_have_mnists_margin_and_the_published_checksum() -> None:
     train, test, source = sources.digits(seed=1)
     assert (len(train), len(test)) == (1437, 360)
-    assert train.images[:, 4:24, 4:24].max() == 255
-    assert train.images[:, :4].max() == 0, "the margin is background"
+    assert train.images[:, :, 4:24, 4:24].max() == 255
+    assert train.images[:, :, :4].max() == 0, "the margin is background"
     assert source == {"sklearn.datasets.load_digits": sources.DIGITS_SHA256}
 
 

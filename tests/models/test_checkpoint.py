@@ -139,7 +139,7 @@ def test_a_safetensors_file_without_a_record_is_refused(model: NeuralNetwork) ->
 
 def test_another_format_is_refused(model: NeuralNetwork) -> None:
     rewrite(lambda _, record: record.update(format=99))
-    with pytest.raises(BadInput, match="its record: format: input should be 2"):
+    with pytest.raises(BadInput, match="its record: format: input should be 3"):
         read_checkpoint(paths.MODEL)
 
 

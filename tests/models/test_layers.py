@@ -100,7 +100,7 @@ REFUSED = {
     ),
     "a size that does not fit": (
         nn.Sequential(nn.Flatten(), nn.Linear(700, 10)),
-        "the network fails on an image [1, 1, 28, 28]: mat1 and mat2 shapes cannot be multiplied (1x784 and 700x10)",
+        "fails on an image [1, 1, 28, 28]: mat1 and mat2 shapes cannot be multiplied (1x784 and 700x10)",
     ),
     "a sum": (
         Changed(lambda self, x: self.linear2(self.linear1(self.flatten(self.pool3(self.conv3(self.pool2(self.conv2(

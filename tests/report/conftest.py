@@ -97,7 +97,14 @@ def metrics() -> dict[Path, dict[str, Any]]:
             "aarch64_dotprod": target,
         },
         paths.BENCHMARK_DETAILS: {"dataset": "digits", "host": HOST, "batch_1": timings(1), "batch_8": timings(4)},
-        paths.PROGRAM_RECORD: {"weights_sha256": "ab" * 32, "programs_sha256": digests, "classes": list(classes)},
+        paths.PROGRAM_RECORD: {
+            "format": 2,
+            "weights_sha256": "ab" * 32,
+            "programs_sha256": digests,
+            "shape": [1, 28, 28],
+            "reading": "ink",
+            "classes": list(classes),
+        },
     }
 
 
