@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_sample_images
 
-from armdigits.cli.predict import PROGRAMS, Reader, digit_reader
-from armdigits.core import paths
+from armdigits.cli.predict import PROGRAMS, Reader, picture_reader
+from armdigits.core import paths, records
 from armdigits.core.errors import BadInput, exit_on_failure
 from armdigits.data.dataset import read_split
 from armdigits.pictures.confidence import UNSURE
@@ -137,7 +137,8 @@ def main() -> None:
     parser.add_argument("--program", choices=PROGRAMS, default="c", help="default: %(default)s")
     options = parser.parse_args()
     with exit_on_failure("benchmarks.pictures"):
-        reader = digit_reader(options.program, list("0123456789"))
+        record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+        reader = picture_reader(options.program, record)
         results: dict[str, Any] = {}
         sources = [*(folder_pictures(folder) for folder in options.folders), mnist_pictures(options.mnist), no_digits()]
         for source in sources:

@@ -11,14 +11,16 @@ from torch import nn
 from armdigits.core import paths, records, stage
 from armdigits.core.files import write_bytes
 from armdigits.core.parameters import Parameters
+from armdigits.core.shape import Shape
 from armdigits.data.dataset import read_provenance
 from armdigits.models import networks
 from armdigits.models.layers import layers_of
+from armdigits.pictures.normalise import sizes
 from armdigits.report.tables import escaped, markdown
 
 CARD = """# {name}: an fp32 and an int8 program
 
-A neural network with {parameters:,} parameters that classifies an image of 28x28 pixels, as two
+A neural network with {parameters:,} parameters that classifies an image of {height}x{width} pixels{colour}, as two
 [ExecuTorch](https://docs.pytorch.org/executorch/stable/) programs for the XNNPACK backend, made from the same weights:
 
 | file | accuracy | bytes | SHA-256 |
@@ -33,7 +35,7 @@ Accuracy: share of {test_images:,} test images, none of them used in training. T
 {layers}
 
 Sizes are for one image. The programs have each ReLU fused into the layer before it, and no dropout. Their input is
-float32 [N, 1, 28, 28], from 0 (background) to 1 (ink), N from 1 to {max_batch}, contiguous in memory. Their output is
+float32 [N, {channels}, {height}, {width}], {values}, N from 1 to {max_batch}, contiguous in memory. Their output is
 float32 [N, {classes}]: the logits of the classes {names}.
 
 ## Training data
@@ -44,9 +46,8 @@ float32 [N, {classes}]: the logits of the classes {names}.
 
 ## Limits
 
-- One digit or sign per image. The programs cannot answer "none": every image gets {classes} probabilities.
-- It must be placed as in MNIST: scaled to fit 20x20 pixels, its centre of mass in the middle of 28x28. Rotated or
-  shifted ones are classified badly. `armdigits/pictures/reading.py` prepares pictures of any kind.
+- The programs cannot answer "none": every image gets {classes} probabilities.
+- {placed} `armdigits/pictures/reading.py` prepares pictures of any kind.
 - Images unlike those of the training data are classified worse, with probabilities that can be high all the same. The
   int8 program's expected calibration error on the test images is {calibration_error:.2%}.
 
@@ -57,7 +58,7 @@ import torch
 from executorch.runtime import Runtime
 
 program = Runtime.get().load_program("models/int8.pte")
-images = torch.zeros(1, 1, 28, 28)  # float32 [N, 1, 28, 28], from 0 (background) to 1 (ink)
+images = torch.zeros(1, {channels}, {height}, {width})  # float32, {values}
 (logits,) = program.load_method("forward").execute([images])
 probabilities = logits.softmax(1)
 ```
@@ -73,7 +74,7 @@ that were compared are equal to the int8 program's to the bit, on this machine a
 #include "digits.h"
 
 int main(void) {{
-  static const uint8_t image[28 * 28] = {{0}}; /* from 0 (background) to 255 (ink), row by row */
+  static const uint8_t image[DIGITS_VALUES] = {{0}}; /* rows of pixels of {channels} bytes, see digits.h */
   return digits_predict(image);
 }}
 ```
@@ -93,8 +94,8 @@ using namespace executorch::extension;
 
 int main() {{
   Module module("models/int8.pte");
-  float pixels[28 * 28] = {{}};  // from 0 (background) to 1 (ink), row by row
-  auto images = from_blob(pixels, {{1, 1, 28, 28}});
+  float pixels[{channels} * {height} * {width}] = {{}};  // {values}, channel by channel, row by row
+  auto images = from_blob(pixels, {{1, {channels}, {height}, {width}}});
   const auto outputs = module.forward(images);
   if (!outputs.ok()) return 1;
   const float* logits = outputs->at(0).toTensor().const_data_ptr<float>();
@@ -106,15 +107,35 @@ Link it with ExecuTorch's `extension_module`, `extension_tensor` and `xnnpack_ba
 """
 
 
-def table(model: nn.Module) -> str:
+def table(model: nn.Module, shape: Shape) -> str:
     """The layers of the network in the order in which they run, except `nn.Identity`, in Markdown."""
-    layers = [layer for layer in layers_of(model) if not isinstance(layer.module, nn.Identity)]
+    layers = [layer for layer in layers_of(model, shape) if not isinstance(layer.module, nn.Identity)]
     rows = []
     for layer in layers:
         parameters = sum(parameter.numel() for parameter in layer.module.parameters())
-        shape = " x ".join(map(str, layer.shape))
-        rows.append((f"`{layer.name}`", f"`{layer.module}`", shape, f"{parameters:,}" if parameters else ""))
+        output = " x ".join(map(str, layer.shape))
+        rows.append((f"`{layer.name}`", f"`{layer.module}`", output, f"{parameters:,}" if parameters else ""))
     return markdown(("name", "layer", "output", "parameters"), rows, left=3)
+
+
+def _of_images(provenance: records.Provenance) -> dict[str, object]:
+    """What the card says of the images."""
+    channels, height, width = provenance.shape
+    box = sizes(height, width).box
+    placed = {
+        "ink": f"One sign per image, placed as in MNIST: scaled to fit {box}x{box} pixels, its centre of mass in the\n"
+        f"  middle of {height}x{width}. Rotated or shifted ones are classified badly.",
+        "photo": "The image is the middle of the whole picture, upright and in sRGB.",
+    }
+    values = {"ink": "from 0 (background) to 1 (ink)", "photo": "from 0 (black) to 1"}
+    return {
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "colour": " in colour" if channels == 3 else "",
+        "values": values[provenance.reading],
+        "placed": placed[provenance.reading],
+    }
 
 
 def card(
@@ -153,7 +174,8 @@ def card(
         ),
         equal_logits=export.equal_logits,
         weights=record.weights_sha256,
-        layers=table(model),
+        layers=table(model, provenance.shape),
+        **_of_images(provenance),
         classes=len(record.classes),
         names=", ".join(map(escaped, record.classes)),
         max_batch=max_batch,
@@ -168,9 +190,10 @@ def card(
 def main(parameters: Parameters) -> None:
     """Read everything, write the card."""
     record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+    provenance = read_provenance()
     text = card(
-        networks.build(parameters.model.name, len(record.classes), use_dropout=False),
-        read_provenance(),
+        networks.build(parameters.model.name, provenance.shape, len(record.classes), use_dropout=False),
+        provenance,
         records.read(paths.TRAIN_METRICS, records.TrainMetrics, "train"),
         records.read(paths.EVALUATE_METRICS, records.EvaluateMetrics, "evaluate"),
         records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize"),

@@ -33,7 +33,7 @@ def main(parameters: Parameters) -> None:
     parts = parts_of(images, dataset.validation, dataset.seed)
     files = {"train": paths.TRAIN_DATA, "validation": paths.VALIDATION_DATA, "test": paths.TEST_DATA}
     splits = {files[part]: split for part, split in parts.items()}
-    write_dataset(name, images.source, splits, images.classes, images.left_out)
+    write_dataset(name, images.source, splits, images.classes, images.left_out, dataset.reading)
     for part, split in parts.items():
         print(f"{printable(name)}: {len(split):,} {part} images")
 

@@ -21,7 +21,7 @@ from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import calibration_error, confident_mistakes, cross_entropy, logits_of
-from armdigits.report.figures import digits_grid
+from armdigits.report.figures import image_grid
 
 
 def evaluate(
@@ -61,7 +61,7 @@ def never_predicted(logits: Tensor, classes: Sequence[str]) -> list[str]:
     return [name for label, name in enumerate(classes) if label not in predicted]
 
 
-def misclassified(test: Split, logits: Tensor, count: int, classes: Sequence[str]) -> bytes:
+def misclassified(test: Split, logits: Tensor, count: int, classes: Sequence[str], reading: str) -> bytes:
     """A PNG of at most `count` mistakes, the most confident first."""
     wrong, predicted, confidence = confident_mistakes(logits, test.targets())
     shown = wrong[:count]
@@ -70,7 +70,7 @@ def misclassified(test: Split, logits: Tensor, count: int, classes: Sequence[str
         for label, read, probability in zip(test.labels[shown], predicted[:count], confidence[:count], strict=True)
     ]
     title = f"The {len(captions)} most confident of {len(wrong)} mistakes on {len(test):,} test images"
-    return digits_grid(title, test.images[shown].numpy(), captions)
+    return image_grid(title, test.images[shown].numpy(), captions, reading)
 
 
 def main(parameters: Parameters) -> None:
@@ -78,7 +78,7 @@ def main(parameters: Parameters) -> None:
     torch.set_num_threads(parameters.train.threads)
     test = read_split(paths.TEST_DATA)
     model, _ = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
-    logits = logits_of(model, test.pixels())
+    logits = logits_of(model, test.images)
     record = read_provenance()
     classes = record.classes
     metrics, details = evaluate(logits, test.targets(), classes)
@@ -90,7 +90,9 @@ def main(parameters: Parameters) -> None:
     labels = zip(test.targets().tolist(), logits.argmax(1).tolist(), strict=True)
     predictions = [records.Prediction(actual=classes[label], predicted=classes[read]) for label, read in labels]
     records.write_table(paths.PREDICTIONS, records.Prediction, predictions)
-    write_bytes(paths.MISCLASSIFIED, misclassified(test, logits, parameters.evaluate.misclassified, classes))
+    write_bytes(
+        paths.MISCLASSIFIED, misclassified(test, logits, parameters.evaluate.misclassified, classes, record.reading)
+    )
 
     accuracy, minimum = metrics["accuracy"], parameters.evaluate.min_accuracy
     print(f"accuracy {accuracy:.2%}  loss {metrics['loss']:.4f}  macro F1 {metrics['macro_f1']:.4f}")

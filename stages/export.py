@@ -93,18 +93,20 @@ def main(_parameters: Parameters) -> None:
 
     about = About(
         dataset=dataset,
+        shape=provenance.shape,
+        reading=provenance.reading,
         classes=tuple(provenance.classes),
         accuracy=f"{accuracy:.2%} of {len(test):,} test images",
         weights_sha256=record.weights_sha256,
     )
     source = sources(program, about)
-    expected: NDArray[np.float32] = reference.logits_of(program, test.pixels().numpy())
-    emulated = max(1, min(EMULATED, MULTIPLICATIONS // multiplications(program)))
+    expected: NDArray[np.float32] = reference.logits_of(program, test.images.numpy())
+    emulated = max(1, min(EMULATED, MULTIPLICATIONS // multiplications(program, test.shape)))
     runs, left_out = targets.run_everywhere(source, test.images.numpy(), expected, emulated)
     for name, package in left_out.items():
         print(f"{name}: left out, as the package {package} is not installed")
     print(table(runs))
-    if broken := problems(runs, stack_bytes(program)):
+    if broken := problems(runs, stack_bytes(program, test.shape)):
         raise GateFailed(*broken)
 
     metrics, details = figures(source, runs)

@@ -20,6 +20,7 @@ from armdigits.core.errors import BadInput
 from armdigits.core.files import write_bytes, write_json
 from armdigits.core.lock import read_lock
 from armdigits.core.parameters import Parameters, check_sizes
+from armdigits.core.shape import Shape
 from armdigits.data import registry
 from armdigits.data.survey import checksums, digest
 from armdigits.measure import host
@@ -27,19 +28,19 @@ from armdigits.measure import host
 MODELS = Path("armdigits/models")
 
 
-def check_network(name: str, classes: int) -> None:
+def check_network(name: str, shape: Shape, classes: int) -> None:
     """Build the network, unless it was built before from the same code: that takes seconds, because it imports torch.
 
     Raises:
         BadInput: as `networks.build`.
     """
     code = digest(MODELS, checksums(tuple(sorted(MODELS.glob("*.py")))))
-    built = f"{name}, {classes} classes, {code}\n".encode()
+    built = f"{name}, {list(shape)}, {classes} classes, {code}\n".encode()
     if paths.BUILT_NETWORK.exists() and paths.BUILT_NETWORK.read_bytes() == built:
         return
     from armdigits.models import networks
 
-    networks.build(name, classes)
+    networks.build(name, shape, classes)
     write_bytes(paths.BUILT_NETWORK, built)
 
 
@@ -61,7 +62,7 @@ def main(parameters: Parameters) -> None:
     survey = registry.survey(parameters.dataset)
     record = registry.record(parameters.dataset, survey)  # first: other files than before are the reason of the rest
     check_sizes(parameters, len(survey.classes), survey.train_images, survey.added)
-    check_network(parameters.model.name, len(survey.classes))
+    check_network(parameters.model.name, survey.shape, len(survey.classes))
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **record})
     records.write(paths.TEACHER, records.TeacherNeed(needed=parameters.train.teacher_weight > 0))
     compute = parameters.compute

@@ -22,7 +22,7 @@ from armdigits.core import paths, records, stage
 from armdigits.core.errors import BadInput, GateFailed
 from armdigits.core.files import write_bytes, write_csv
 from armdigits.core.parameters import Parameters, Quantize
-from armdigits.data.dataset import Split, read_provenance, read_split
+from armdigits.data.dataset import Split, pixels_of, read_provenance, read_split, shape_of
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import accuracy, activations_of, calibration_error
 from armdigits.program import proofs, reference
@@ -30,15 +30,15 @@ from armdigits.program.build import empty, export, lower, quantize
 from armdigits.program.compare import Disagreement, disagreements, mcnemar, powers, sqnr_db
 from armdigits.program.contents import Contents, read_back
 from armdigits.program.runtime import Program, use_threads, write_programs
-from armdigits.report.figures import digits_grid
+from armdigits.report.figures import image_grid
 
 PROGRAMS = {"fp32": paths.FP32_PROGRAM, "int8": paths.INT8_PROGRAM}
 SHOWN = 40  # disagreements in the figure
 
 
 def build_programs(model: nn.Module, calibration: Tensor, settings: Quantize) -> dict[str, bytes]:
-    """The fp32 and the int8 program of `model`, calibrated on images float32 [N, 1, 28, 28]."""
-    exported = export(model, settings.max_batch)
+    """The fp32 and the int8 program of `model`, calibrated on images float32 [N, C, H, W]."""
+    exported = export(model, shape_of(calibration), settings.max_batch)
     return {"fp32": lower(exported), "int8": lower(quantize(exported, calibration, settings.max_batch))}
 
 
@@ -64,22 +64,22 @@ def scores(logits: dict[str, Tensor], sizes: dict[str, int], test: Split) -> tup
 
 
 def layer_figures(
-    model: nn.Module, int8: Contents, pixels: Tensor
+    model: nn.Module, int8: Contents, images: Tensor
 ) -> tuple[dict[str, dict[str, float | None]], NDArray[np.float32]]:
     """The noise of int8 in each layer, and the logits of the reference, which computes the layers.
 
     Args:
         model: the fp32 model.
         int8: the contents of the int8 program.
-        pixels: float32 [N, 1, 28, 28].
+        images: uint8 [N, C, H, W].
 
     Returns:
         The signal-to-quantization-noise ratio of each layer's int8 activations, including the noise of earlier layers,
-        and the logits float32 [N, 10].
+        and the logits float32 [N, classes].
     """
     logits: list[NDArray[np.float32]] = []
     totals: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
-    for batch in pixels.split(reference.BATCH):
+    for batch in map(pixels_of, images.split(reference.BATCH)):
         activations = reference.activations(int8, batch.numpy())
         for (name, signal), quantized in zip(activations_of(model, batch).items(), activations, strict=True):
             totals[name] += powers(signal.numpy(), quantized)
@@ -105,14 +105,14 @@ def named(found: list[Disagreement], classes: list[str]) -> list[tuple[int, str,
     return [(row.image, classes[row.actual], classes[row.fp32], classes[row.int8]) for row in found]
 
 
-def figure(test: Split, found: list[Disagreement], classes: list[str]) -> bytes:
+def figure(test: Split, found: list[Disagreement], classes: list[str], reading: str) -> bytes:
     """A PNG of the first images that the programs classify differently."""
     shown = found[:SHOWN]
     captions = [
         f"{actual}, image {image}:\nfp32 {fp32}, int8 {int8}" for image, actual, fp32, int8 in named(shown, classes)
     ]
     title = f"{len(shown)} of {len(found)} images (of {len(test):,}) that fp32 and int8 classify differently"
-    return digits_grid(title, test.images[[row.image for row in shown]].numpy(), captions)
+    return image_grid(title, test.images[[row.image for row in shown]].numpy(), captions, reading)
 
 
 def check(proven: dict[str, list[proofs.Proof]], details: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ def main(parameters: Parameters) -> None:
     torch.set_num_threads(parameters.train.threads)
     use_threads(parameters.train.threads)
     model, weights_sha256 = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
-    calibration = read_split(paths.TRAIN_DATA).pixels()[: settings.calibration_samples]
+    calibration = pixels_of(read_split(paths.TRAIN_DATA).images[: settings.calibration_samples])
     if len(calibration) < settings.calibration_samples:
         expected = f"at most {len(calibration)}, the training images in {paths.TRAIN_DATA}"
         raise BadInput(
@@ -148,25 +148,26 @@ def main(parameters: Parameters) -> None:
     programs = build_programs(model, calibration, settings)
     contents = {name: read_back(content, PROGRAMS[name]) for name, content in programs.items()}
     proven = {
-        "fp32": proofs.prove_fp32(contents["fp32"], model),
+        "fp32": proofs.prove_fp32(contents["fp32"], model, test.shape),
         "int8": proofs.prove_int8(contents["int8"], model, calibration),
     }
     details: dict[str, Any] = dict(dataset)
     check(proven, details)
-    logits = {name: Program(content, PROGRAMS[name]).logits_of(test.pixels()) for name, content in programs.items()}
-    layers, reference_logits = layer_figures(model, contents["int8"], test.pixels())
+    logits = {name: Program(content, PROGRAMS[name]).logits_of(test.images) for name, content in programs.items()}
+    layers, reference_logits = layer_figures(model, contents["int8"], test.images)
     proven["int8"].append(proofs.prove_logits(logits["int8"].numpy(), reference_logits))
     check(proven, details)
     print("\n".join(proofs.table(name, checks) for name, checks in proven.items()))
 
     written = {PROGRAMS[name]: content for name, content in programs.items()}
-    write_programs({**written, paths.EMPTY_PROGRAM: empty(settings.max_batch, len(classes))}, weights_sha256, classes)
+    written[paths.EMPTY_PROGRAM] = empty(test.shape, settings.max_batch, len(classes))
+    write_programs(written, weights_sha256, provenance)
     metrics, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
     details |= {"disagreements": mcnemar(found), "layers": layers}
     records.write(paths.QUANTIZE_METRICS, records.QuantizeMetrics.model_validate({**dataset, **metrics}))
     records.write(paths.QUANTIZE_DETAILS, records.QuantizeDetails.model_validate(details))
     write_csv(paths.DISAGREEMENTS, Disagreement._fields, named(found, classes))
-    write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found, classes))
+    write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found, classes, provenance.reading))
     print(table(metrics, details))
 
     drop = metrics["accuracy_drop"]

@@ -24,7 +24,7 @@ from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import write_tensors
 from armdigits.models.scoring import logits_of
 from armdigits.models.teacher import Teacher
-from armdigits.report.figures import COLUMNS, digits_grid
+from armdigits.report.figures import COLUMNS, image_grid
 from armdigits.training.augmentation import augment
 from armdigits.training.loop import train
 from armdigits.training.processes import choose_device
@@ -49,16 +49,16 @@ def teacher_logits(teacher: Teacher, data: Split, ranges: Augmentation, recipe: 
     return total / recipe.views
 
 
-def augmented_digits(data: Split, ranges: Augmentation, seed: int, classes: Sequence[str]) -> bytes:
+def augmented_images(data: Split, ranges: Augmentation, seed: int, classes: Sequence[str], reading: str) -> bytes:
     """A PNG with a row for each of the first classes: an image of `data`, and augmented versions of it."""
-    shown = classes[:ROWS]
-    first = torch.tensor([int((data.labels == label).nonzero()[0]) for label in range(len(shown))])
+    rows = classes[:ROWS]
+    first = torch.tensor([int((data.labels == label).nonzero()[0]) for label in range(len(rows))])
     originals = data[first].pixels().repeat_interleave(COLUMNS, dim=0)
     images = augment(originals, ranges.largest(), torch.Generator().manual_seed(seed))
     images[::COLUMNS] = originals[::COLUMNS]
-    captions = [name if column else f"{name}, original" for name in shown for column in range(COLUMNS)]
-    pixels = (images[:, 0] * 255).round().to(torch.uint8)
-    return digits_grid("Augmented training images", pixels.numpy(), captions)
+    captions = [name if column else f"{name}, original" for name in rows for column in range(COLUMNS)]
+    pixels = (images * 255).round().to(torch.uint8)
+    return image_grid("Augmented training images", pixels.numpy(), captions, reading)
 
 
 def teach(
@@ -68,7 +68,7 @@ def teach(
     recipe, augmentation = parameters.teach, parameters.augmentation
     device = choose_device(parameters.compute.device)
     torch.manual_seed(recipe.seed)
-    teacher = Teacher(classes).to(device)
+    teacher = Teacher(train_data.shape, classes).to(device)
     validation_data = read_split(paths.VALIDATION_DATA)
     for epoch in train(teacher, train_data, validation_data, recipe, augmentation, snapshots=snapshots):
         print(epoch.line(recipe.epochs), flush=True)
@@ -98,7 +98,7 @@ def main(parameters: Parameters) -> None:
     else:
         print("no teacher is trained: train.teacher_weight is 0")
     write_tensors(paths.TEACHER_LOGITS, {"teacher_logits": logits}, recipe)
-    write_bytes(paths.AUGMENTED, augmented_digits(train_data, augmentation, recipe.seed, classes))
+    write_bytes(paths.AUGMENTED, augmented_images(train_data, augmentation, recipe.seed, classes, provenance.reading))
     write_json(paths.TEACH_METRICS, {"dataset": provenance.name, **metrics})
     snapshots.remove()
 

@@ -92,10 +92,10 @@ def main(parameters: Parameters) -> None:
         group.require_equal(inputs)
         snapshots = Snapshots(paths.TRAIN_SNAPSHOTS, inputs) if group.rank == 0 else None
         # Convolutions are faster with the channels of a pixel beside each other; linear layers are not affected.
-        model = networks.build(parameters.model.name, len(provenance.classes), dropout=recipe.dropout)
+        model = networks.build(parameters.model.name, provenance.shape, len(provenance.classes), dropout=recipe.dropout)
         networks.scale_first_layer(model, recipe.first_layer_scale)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in teacher.py
-        shape = (recipe.batch_size, 1, 28, 28)
+        shape = (recipe.batch_size, *provenance.shape)
         summary = torchinfo.summary(model, input_size=shape, device=device, verbose=0, col_width=20)  # 80 in all
         if snapshots:
             print(summary, flush=True)

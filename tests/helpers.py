@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from armdigits.core import paths, stage
+from armdigits.core import paths, records, stage
+from armdigits.core.shape import MNIST, Shape
 from armdigits.data.dataset import Split, write_dataset
+from armdigits.pictures.reading import read_image
 from benchmarks.data import noise
 
 ROOT = Path(__file__).parent.parent
@@ -42,9 +45,10 @@ needs_utf8_names = pytest.mark.skipif(
 )
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # the narrowest locale, on every machine
 DIGITS = tuple("0123456789")
-MNIST = Path(os.environ.get("DATA_MIRROR", "")).absolute()
+IMAGES = {"reading": "ink", "channels": 1, "height": 28, "width": 28}  # as in `dataset` of params.yaml
+MIRROR = Path(os.environ.get("DATA_MIRROR", "")).absolute()
 needs_mnist = pytest.mark.skipif(
-    len(list(MNIST.glob("*-ubyte.gz"))) != 4,
+    len(list(MIRROR.glob("*-ubyte.gz"))) != 4,
     reason="DATA_MIRROR names no folder with the four files of MNIST",
 )
 
@@ -146,7 +150,8 @@ def write_idx(folder: Path, splits: dict[str, Split], prefix: str = "", compress
     """Put the four IDX files of the splits `train` and `t10k` there."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, split in splits.items():
-        for kind, array in (("images-idx3", split.images.numpy()), ("labels-idx1", split.labels.numpy())):
+        images = split.images.permute(0, 2, 3, 1).squeeze(3).numpy()  # the channels of a pixel come together
+        for kind, array in ((f"images-idx{images.ndim}", images), ("labels-idx1", split.labels.numpy())):
             content = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
             name = f"{prefix}{part}-{kind}-ubyte"
             if compressed:
@@ -155,9 +160,19 @@ def write_idx(folder: Path, splits: dict[str, Split], prefix: str = "", compress
                 (folder / name).write_bytes(content)
 
 
-def some_images(count: int, seed: int = 0) -> Split:
-    """Images of noise with labels 0, 1, ..., 9, 0, ...: uint8 [count, 28, 28]."""
-    return noise(count, seed)
+def program_record() -> records.Programs:
+    """The record of the programs in the current folder."""
+    return records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+
+
+def mnist_image(content: bytes, single: bool = True) -> NDArray[np.uint8]:
+    """A picture file as an image like MNIST's: uint8 [28, 28]."""
+    return read_image(content, "ink", MNIST, single)[0]
+
+
+def some_images(count: int, seed: int = 0, shape: Shape = MNIST) -> Split:
+    """Images of noise with labels 0, 1, ..., 9, 0, ...: uint8 [count, *shape]."""
+    return noise(count, seed, shape=shape)
 
 
 def write_some_data() -> None:

@@ -39,7 +39,7 @@ class Reading(NamedTuple):
     """What a program reads in a picture.
 
     Attributes:
-        image: that it saw, uint8 [28, 28].
+        image: that it saw, uint8 [C, H, W].
         probabilities: of each class.
         confidence: of the answer, from 0 to 1; see armdigits/pictures/confidence.py.
     """
@@ -63,8 +63,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a line for each file; returns the exit code."""
     failed = False
-    classes = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize").classes
-    reader = digit_reader(options.program, classes)
+    record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+    classes = record.classes
+    reader = picture_reader(options.program, record)
     shown: list[tuple[bytes, Reading, str]] = []
     for answer, seen in answers(reader, classes, options.files):
         failed |= "error" in answer
@@ -78,12 +79,14 @@ def run(options: argparse.Namespace) -> int:
     if shown:
         from armdigits.pictures.sheet import sheet
 
-        files.write_bytes(SEEN, sheet([(content, reading.image, text) for content, reading, text in shown]))
+        files.write_bytes(
+            SEEN, sheet([(content, reading.image, text) for content, reading, text in shown], record.reading)
+        )
     return BadInput.exit_code if failed else 0
 
 
-def digit_reader(name: str, classes: list[str]) -> Reader:
-    """Load the program `name` of `PROGRAMS`, for these classes.
+def picture_reader(name: str, record: records.Programs) -> Reader:
+    """Load the program `name` of `PROGRAMS`, of which this is the record.
 
     Returns:
         A function from the bytes of a picture file to what the program reads in it. It raises BadInput when the file
@@ -94,24 +97,26 @@ def digit_reader(name: str, classes: list[str]) -> Reader:
     """
     from armdigits.pictures.confidence import confidence, shifted, softmax
     from armdigits.pictures.digit import are_digits
-    from armdigits.pictures.reading import mnist_image
+    from armdigits.pictures.reading import read_image
 
-    single = are_digits(classes)
+    single = are_digits(record.classes)
     lock.require(PROGRAMS[name], "export" if name == "c" else "quantize")
     program = _c_program() if name == "c" else _executorch_program(name)
 
     def read(content: bytes) -> Reading:
-        image = mnist_image(content, single)
+        image = read_image(content, record.reading, record.shape, single)
         probabilities = softmax(program(shifted(image)))
-        if (found := probabilities.shape[1]) != len(classes):
-            raise BadInput(f"{PROGRAMS[name]}: expected {len(classes)} logits, one for each class, found {found}")
+        if (found := probabilities.shape[1]) != len(record.classes):
+            raise BadInput(
+                f"{PROGRAMS[name]}: expected {len(record.classes)} logits, one for each class, found {found}"
+            )
         return Reading(image, probabilities[0].tolist(), confidence(probabilities))
 
     return read
 
 
 def _executorch_program(name: str) -> "Program":
-    """An ExecuTorch program as a function from images uint8 [N, 28, 28] to logits float32 [N, 10]."""
+    """An ExecuTorch program as a function from images uint8 [N, C, H, W] to logits float32 [N, classes]."""
     import torch  # takes seconds, and neither --help nor the C source needs it
 
     from armdigits.data.dataset import pixels_of

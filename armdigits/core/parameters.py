@@ -13,6 +13,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import MAX_SIDE, MIN_SIDE, Shape
 
 MAX_BYTES = 100_000
 MAX_DEPTH = 10  # libyaml crashes at some 10,000; the file has two levels
@@ -30,6 +31,7 @@ Name = Annotated[str, Field(max_length=80)]
 Threads = Annotated[int, Field(ge=1, le=256)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)]
 
 
 class Dataset(Section):
@@ -37,8 +39,17 @@ class Dataset(Section):
 
     name: Name
     path: Annotated[str, Field(min_length=1, max_length=4096)] | None
+    reading: Literal["ink", "photo"]
+    channels: Literal[1, 3]
+    height: Side
+    width: Side
     validation: Count
     seed: Seed
+
+    @property
+    def shape(self) -> Shape:
+        """Of an image."""
+        return self.channels, self.height, self.width
 
 
 class Augmentation(Section):
@@ -47,7 +58,7 @@ class Augmentation(Section):
     rotation: Annotated[float, Field(ge=0, le=180)]
     zoom: Annotated[float, Field(ge=0, le=1)]
     shear: Annotated[float, Field(ge=0, le=1)]
-    shift: Annotated[float, Field(ge=0, le=224)]
+    shift: Annotated[float, Field(ge=0, le=MAX_SIDE)]
     stroke: Annotated[float, Field(ge=0, le=1)]
     flip: Annotated[float, Field(ge=0, le=0.5)]
     fade: Share
@@ -165,6 +176,8 @@ class Parameters(Section):
         def refuse(key: str, expected: str, got: object) -> None:
             problems.append(f"{key}: expected {expected}, got {got}")
 
+        if self.dataset.reading == "ink" and self.dataset.channels != 1:
+            refuse("dataset.channels", "1 where dataset.reading is ink", self.dataset.channels)
         # A value without effect would show up in `dvc params diff` as if it mattered.
         for name, recipe in (("teach", self.teach), ("train", self.train)):
             if recipe.schedule == "constant" and recipe.warm_up:

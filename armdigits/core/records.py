@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import MAX_SIDE, MIN_SIDE
 
 MAX_BYTES = 2**26  # of a JSON file
 MAX_TABLE_BYTES = 2**22  # a row takes a hundred times its size in memory
@@ -22,6 +23,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Scalar = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | str | None
 Content = TypeVar("Content", bound=BaseModel)
 Entry = TypeVar("Entry")
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)]
+ImageShape = tuple[Literal[1, 3], Side, Side]
+Reading = Literal["ink", "photo"]
 
 
 class Record(BaseModel):
@@ -120,7 +124,10 @@ class SplitFile(Record):
 class Provenance(Record):
     """data/provenance.json: the data set, and its files. `sha256` is that of the other entries."""
 
+    format: Literal[2]
     name: str
+    shape: ImageShape
+    reading: Reading
     classes: Annotated[list[str], Field(min_length=1)]
     source: dict[str, str]
     files: dict[str, SplitFile]
@@ -135,8 +142,9 @@ class Provenance(Record):
 class Checkpoint(Record):
     """The record inside a checkpoint or a file of teacher logits."""
 
-    format: Literal[2]
+    format: Literal[3]
     network: str | None
+    shape: ImageShape
     train_data_sha256: str
     settings: dict[str, Any] | None
     weights_sha256: str
@@ -218,8 +226,11 @@ class Prediction(Record):
 class Programs(Record):
     """models/programs.json."""
 
+    format: Literal[2]
     weights_sha256: str
     programs_sha256: dict[str, str]
+    shape: ImageShape
+    reading: Reading
     classes: Annotated[list[str], Field(min_length=1)]
 
     def digest(self, path: Path) -> str:

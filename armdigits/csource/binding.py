@@ -19,43 +19,53 @@ from numpy.typing import NDArray
 from armdigits.core import files, paths, records
 from armdigits.core.cpu import processor
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import Shape
 from armdigits.csource import toolchain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 AGAIN = "run: dvc repro --force export"
-PIXELS = 784
 SHARED = (*toolchain.HERE, "-shared", "-fPIC", "-g0")
 NATIVE = "-march=native"
 BATCHES = """#include "digits.h"
 int digits_classes(void) { return DIGITS_CLASSES; }
+int digits_side(int axis) { return axis == 0 ? DIGITS_CHANNELS : axis == 1 ? DIGITS_HEIGHT : DIGITS_WIDTH; }
 void digits_batch(const uint8_t *images, long count, float *logits) {
-  for (long i = 0; i < count; i++) digits_logits(images + DIGITS_PIXELS * i, logits + DIGITS_CLASSES * i);
+  for (long i = 0; i < count; i++) digits_logits(images + DIGITS_VALUES * i, logits + DIGITS_CLASSES * i);
 }
 void digits_batch_float(const float *images, long count, float *logits) {
-  for (long i = 0; i < count; i++) digits_logits_float(images + DIGITS_PIXELS * i, logits + DIGITS_CLASSES * i);
+  for (long i = 0; i < count; i++) digits_logits_float(images + DIGITS_VALUES * i, logits + DIGITS_CLASSES * i);
 }
 """
 # A tensor gives its address as an integer, an array as a pointer; each is passed fastest as what it is.
 DECLARED = """
 int digits_classes(void);
+int digits_side(int axis);
 void digits_batch({address} images, long count, {address} logits);
 void digits_batch_float({address} images, long count, {address} logits);
 """
 
 
 class CProgram:
-    """The C source, compiled and loaded: `program(images)` gives logits."""
+    """The C source, compiled and loaded: `program(images)` gives logits.
+
+    Attributes:
+        shape: of an image.
+    """
 
     def __init__(self, library: Path) -> None:
         """Load a library that `compile_library` made."""
         self._path, self._interface = library, cffi.FFI()
         self._library = _open(library, self._interface, "void *")
         self._classes: int = self._library.digits_classes()
+        channels, height, width = map(self._library.digits_side, range(3))
+        self.shape: Shape = (channels, height, width)
 
     def on_tensors(self, float_pixels: bool = True) -> Callable[["Tensor"], "Tensor"]:
-        """A function from a contiguous tensor [N, 1, 28, 28] to logits float32 [N, 10], without checks or copies.
+        """A function from a contiguous tensor [N, *shape] to logits float32 [N, classes], without checks.
+
+        Images in colour are copied, as in C the channels of a pixel come together.
 
         Args:
             float_pixels: whether the pixels are float32 in [0, 1], else uint8.
@@ -64,10 +74,13 @@ class CProgram:
 
         library, classes = _open(self._path, cffi.FFI(), "uintptr_t"), self._classes
         call = library.digits_batch_float if float_pixels else library.digits_batch
+        grey = self.shape[0] == 1
 
         # cffi unloads a library that nothing refers to, with the code that `call` points to.
         def forward(images: "Tensor", _library: Any = library) -> "Tensor":
             count = images.shape[0]
+            if not grey:
+                images = images.permute(0, 2, 3, 1).contiguous()
             logits = empty(count, classes)  # a tuple would cost 0.7 microseconds more
             call(images.data_ptr(), count, logits.data_ptr())
             return logits
@@ -75,7 +88,7 @@ class CProgram:
         return forward
 
     def on_arrays(self, float_pixels: bool = True) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-        """The same from a contiguous array [N, ...] of 784 pixels each to an array, which takes less time."""
+        """The same from a contiguous array [N, height, width, channels] to an array, which takes less time."""
         library, classes, address = self._library, self._classes, self._interface.from_buffer
         call = library.digits_batch_float if float_pixels else library.digits_batch
 
@@ -87,16 +100,17 @@ class CProgram:
         return forward
 
     def __call__(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """The logits float32 [N, 10] of images [N, ...] of 784 pixels each: uint8, or float32 in [0, 1].
+        """The logits float32 [N, classes] of images [N, *shape]: uint8, or float32 in [0, 1].
 
         Raises:
             BadInput: the images have another type, shape or range.
         """
-        if images.dtype not in (np.uint8, np.float32) or images.ndim < 2 or images[:1].size not in (0, PIXELS):
-            raise BadInput(f"images: expected uint8 or float32 [N, 28, 28], got {images.dtype} {list(images.shape)}")
+        if images.dtype not in (np.uint8, np.float32) or images.shape[1:] != self.shape:
+            expected = f"uint8 or float32 [N, {str(list(self.shape))[1:]}"
+            raise BadInput(f"images: expected {expected}, got {images.dtype} {list(images.shape)}")
         if images.dtype == np.float32 and images.size and not (images.min() >= 0 and images.max() <= 1):
             raise BadInput("images: expected pixels from 0 to 1 (pixel / 255) and no NaN")
-        return self.on_arrays(images.dtype == np.float32)(np.ascontiguousarray(images))
+        return self.on_arrays(images.dtype == np.float32)(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
 
 
 def _open(library: Path, interface: cffi.FFI, address: str) -> Any:
@@ -109,16 +123,22 @@ def read_c_program() -> CProgram:
     """Load the C source that `export` wrote, compiled for this machine.
 
     Raises:
-        BadInput: the source or its record is missing, they do not match, or it was made from another program.
+        BadInput: the source or its record is missing, they do not match, or it was made from another program or for
+            images of another shape.
         Failure: there is no compiler, or it fails.
     """
-    return CProgram(build())
+    program = CProgram(build())
+    expected = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize").shape
+    if program.shape != expected:
+        found = f"for images {list(program.shape)}, but {paths.PROGRAM_RECORD} says {list(expected)}"
+        raise BadInput(f"{paths.C_SOURCE}: {found}; {AGAIN}")
+    return program
 
 
 def build() -> Path:
     """The shared library of the source that `export` wrote; compiled unless there is one already.
 
-    Raises: as `read_c_program`.
+    Raises: as `read_c_program`, except that the shape of the images is not compared.
     """
     source = _read_source()
     cpu = processor()

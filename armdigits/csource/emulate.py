@@ -27,12 +27,13 @@ void count(void *engine, uint64_t address, uint32_t size, void *total) {
 """
 NEEDS = {"wasm32": "wasmtime"}  # every other machine needs unicorn
 PAGE = 4096
-STACK_BYTES = 64 * PAGE
-DATA = 0x2000_0000  # a page for the image, one for the logits, the stack, and two pages to return to
-LOGITS, STACK = DATA + PAGE, DATA + 2 * PAGE
+STACK_BYTES = 1024 * PAGE
+IMAGE_BYTES = 64 * PAGE  # the largest image has 3 * 224 * 224
+DATA = 0x2000_0000  # the image, a page for the logits, the stack, and two pages to return to
+LOGITS, STACK = DATA + IMAGE_BYTES, DATA + IMAGE_BYTES + PAGE
 TOP, RETURN = STACK + STACK_BYTES, STACK + STACK_BYTES + PAGE
 UNTOUCHED = 0xA5
-FUEL = 10**9  # instructions of WebAssembly for one image, more than enough
+FUEL = 10**10  # instructions of WebAssembly for one image, more than enough
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def run(machine: str, content: bytes, images: NDArray[np.uint8], outputs: int, c
     Args:
         machine: x86_64, aarch64, cortex-a53, cortex-m4, cortex-m0 or wasm32.
         content: an ELF file whose entry is the function, or a module of WebAssembly that exports `digits_logits`.
-        images: uint8 [N, pixels].
+        images: uint8 [N, bytes of an image].
         outputs: numbers that the function writes.
         counter: the shared library made of `COUNTER_SOURCE`.
     """
@@ -147,7 +148,8 @@ def _run_wasm(content: bytes, images: NDArray[np.uint8], outputs: int) -> Run:
     store.set_fuel(FUEL)
     exports: Any = wasmtime.Instance(store, wasmtime.Module(engine, content), []).exports(store)
     memory, function, top = exports["memory"], exports["digits_logits"], exports["__stack_pointer"].value(store)
-    image_at = memory.grow(store, 1) * 65536  # a new page, which the program does not know
+    room = images.shape[1] + 4 * outputs + 16
+    image_at = memory.grow(store, -(-room // 65536)) * 65536  # new pages, which the program does not know
     logits_at = image_at + images.shape[1]
     logits_at += -logits_at % 16
     bottom = max(0, top - STACK_BYTES)

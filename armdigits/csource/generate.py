@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import Shape
 from armdigits.csource.emulate import STACK_BYTES
 from armdigits.program import reference
 from armdigits.program.contents import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Contents, MaxPool, Window
 
 TEMPLATES = ("digits.h", "digits.c")
 COPIED = ("example.c", "CMakeLists.txt")
-SIDE = 28  # of the images, in pixels
 BACKGROUND = -128  # zero point of an activation that is 0 or more: its int8 values stand for 0 to 255 times its scale
 NODES = {  # of a program that can be written in C, between a conversion to int8 and one from it
     *("XNNFullyConnected", "XNNConv2d", "XNNDepthwiseConv2d", "XNNMaxPooling2d"),
@@ -37,12 +37,16 @@ class About:
 
     Attributes:
         dataset: the name of the training data.
+        shape: of an image.
+        reading: of a picture file, see armdigits/pictures/reading.py.
         classes: their names, in the order of the logits.
         accuracy: a share and of what.
         weights_sha256: of the checkpoint.
     """
 
     dataset: str
+    shape: Shape
+    reading: str
     classes: tuple[str, ...]
     accuracy: str
     weights_sha256: str
@@ -75,7 +79,8 @@ def sources(program: Contents, about: About) -> dict[str, str]:
     Raises:
         BadInput: the program has other parts than the templates can express.
     """
-    steps = _steps(program)
+    steps = _steps(program, about.shape)
+    channels, height, width = about.shape
     layers = [step.layer for step in steps]
     first, last = layers[0], layers[-1]
     levels = input_levels(first)
@@ -92,14 +97,16 @@ def sources(program: Contents, about: About) -> dict[str, str]:
     windows = [layer.weight.shape[1] for layer in layers if layer.window]
     values = {
         "about": about,
-        "title": f"{SIDE}x{SIDE} pixels to the logits of {len(about.classes)} classes; trained on {about.dataset}",
+        "title": f"{_image(about.shape)} to the logits of {len(about.classes)} classes; trained on {about.dataset}",
         "layers": [_tables(step) for step in steps],
         "levels": None if np.array_equal(levels, np.arange(256)) else _table(levels),
         "constant_bytes": sum(layer.weight.nbytes + layer.bias.nbytes + layer.factor.nbytes for layer in layers),
-        "stack_kilobytes": stack_bytes(program) // 1024,
+        "stack_kilobytes": stack_bytes(program, about.shape) // 1024,
         "shape": "-".join(shapes),
-        "side": SIDE,
-        "pixels": SIDE * SIDE,
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "index": "uint16_t" if max(layer.weight.shape[1] for layer in layers) <= 2**16 else "uint32_t",
         "steps": f"{np.float32(1) / first.input.scale:.6g}",
         "input_factor": _float(np.float32(1) / first.input.scale),
         "most_inputs": max(layer.weight.shape[1] for layer in layers),
@@ -116,6 +123,11 @@ def sources(program: Contents, about: About) -> dict[str, str]:
     }
 
 
+def _image(shape: Shape) -> str:
+    channels, height, width = shape
+    return f"{height}x{width} pixels{' in colour' if channels == 3 else ''}"
+
+
 def input_levels(first: reference.Layer) -> NDArray[np.int64]:
     """The input of the first layer, above its zero point, for each value of a pixel: int64 [256]."""
     pixels = np.arange(256, dtype=np.float32) / np.float32(255)
@@ -124,18 +136,19 @@ def input_levels(first: reference.Layer) -> NDArray[np.int64]:
     return levels
 
 
-def stack_bytes(program: Contents) -> int:
+def stack_bytes(program: Contents, shape: Shape) -> int:
     """The stack that the C source stays below, in whole kilobytes: its arrays, and room for the rest.
 
     Raises:
         BadInput: as `sources`, or it is more than the emulators have.
     """
-    steps = _steps(program)
+    steps = _steps(program, shape)
     layers = [step.layer for step in steps]
     most_inputs, most_outputs = (max(layer.weight.shape[axis] for layer in layers) for axis in (1, 0))
     windows = [layer.weight.shape[1] for layer in layers if layer.window]
-    multiply = 2 * most_inputs + 4 * most_outputs  # bytes; convolutions have them in a function of their own
-    arrays = SIDE * SIDE + sum(prod(step.outputs) for step in steps[:-1]) + multiply
+    index = 2 if most_inputs <= 2**16 else 4  # bytes
+    multiply = index * most_inputs + 4 * most_outputs  # convolutions have them in a function of their own
+    arrays = prod(shape) + sum(prod(step.outputs) for step in steps[:-1]) + multiply
     arrays += max(windows) + multiply if windows else 0
     stack: int = 1024 * ceil((arrays + 256) / 1024)
     if stack > STACK_BYTES:
@@ -143,17 +156,22 @@ def stack_bytes(program: Contents) -> int:
     return stack
 
 
-def multiplications(program: Contents) -> int:
+def multiplications(program: Contents, shape: Shape) -> int:
     """The multiplications of weights for one image.
 
     Raises:
         BadInput: as `sources`.
     """
-    return sum(step.layer.weight.size * step.windows for step in _steps(program))
+    return sum(step.layer.weight.size * step.windows for step in _steps(program, shape))
 
 
-def _steps(program: Contents) -> list[Step]:
-    """The layers, after a check that there is nothing else and that the arithmetic of the templates holds for them."""
+def _steps(program: Contents, image: Shape) -> list[Step]:
+    """The layers, after a check that there is nothing else and that the arithmetic of the templates holds for them.
+
+    Args:
+        program: the contents of an int8 program.
+        image: the shape of one.
+    """
     first, *inner, last = program.nodes if len(program.nodes) > 2 else ("", "nothing", "")
     if (first, last) != ("XNNConvert", "XNNConvert") or not set(inner) <= NODES or len(program.delegates) != 1:
         raise BadInput(f"C source: expected layers between two conversions, found {', '.join(program.nodes) or 'none'}")
@@ -165,7 +183,8 @@ def _steps(program: Contents) -> list[Step]:
         _check(f"C source: layer {position}", layer, last=layer is layers[-1])
     steps: list[Step] = []
     left = iter(layers)
-    shape: tuple[int, ...] = (SIDE, SIDE, 1) if layers[0].window else (SIDE * SIDE,)
+    channels, height, width = image
+    shape: tuple[int, ...] = (height, width, channels)
     for part in program.layers:
         if isinstance(part, MaxPool):
             size = part.window.size
@@ -197,8 +216,6 @@ def _check(name: str, layer: reference.Layer, last: bool) -> None:
         raise BadInput(f"{name}: its sums do not fit into 32 bits")
     if not (np.isfinite(layer.factor).all() and np.isfinite(layer.output.scale) and layer.input.scale > 0):
         raise BadInput(f"{name}: expected finite scales above 0")
-    if layer.weight.shape[1] >= 2**16:
-        raise BadInput(f"{name}: expected less than {2**16} inputs, found {layer.weight.shape[1]}")
 
 
 def _linear(layer: reference.Layer, shape: tuple[int, ...]) -> Step:

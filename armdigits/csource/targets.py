@@ -36,7 +36,7 @@ def run_everywhere(
 
     Args:
         source: the files by their names.
-        images: uint8 [N, 28, 28].
+        images: uint8 [N, C, H, W].
         expected: float32 [N, outputs], the logits that they should give.
         emulated: how many of the images to run on an emulated target.
 
@@ -46,11 +46,10 @@ def run_everywhere(
     Raises:
         Failure: the compiler is missing or fails.
     """
-    pixels = images.reshape(len(images), -1)
     left_out = {
         key: package for key, target in toolchain.TARGETS.items() if (package := emulate.missing(target.machine))
     }
-    few, wanted = pixels[:emulated], expected[:emulated]
+    few, wanted = images[:emulated].transpose(0, 2, 3, 1).reshape(-1, images[0].size), expected[:emulated]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         toolchain.write({**source, "counter.c": emulate.COUNTER_SOURCE}, folder)
@@ -66,18 +65,18 @@ def run_everywhere(
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             slowest_first = reversed([key for key in toolchain.TARGETS if key not in left_out])
             runs = {key: threads.submit(emulate_target, toolchain.TARGETS[key]) for key in slowest_first}
-            here = threads.submit(_run_here, source, pixels, expected)
+            here = threads.submit(_run_here, source, images, expected)
             results = {HOST: here.result()} | {key: runs[key].result() for key in toolchain.TARGETS if key in runs}
     return results, left_out
 
 
-def _run_here(source: dict[str, str], pixels: NDArray[np.uint8], expected: NDArray[np.float32]) -> Result:
+def _run_here(source: dict[str, str], images: NDArray[np.uint8], expected: NDArray[np.float32]) -> Result:
     """Both entries, for uint8 and for float32, compiled for this machine's baseline."""
     with tempfile.TemporaryDirectory() as name:
         library = Path(name, "digits.so")
         binding.compile_library(source, library, BASELINE)
         program = binding.CProgram(library)
-        found = [program(inputs) for inputs in (pixels, pixels.astype(np.float32) / np.float32(255))]
+        found = [program(inputs) for inputs in (images, images.astype(np.float32) / np.float32(255))]
     return Result(sum(_equal(logits, expected) for logits in found), 2 * expected.size)
 
 

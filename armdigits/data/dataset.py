@@ -14,8 +14,8 @@ from torch import Tensor
 
 from armdigits.core import files, paths, records
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import Shape, check_shape
 
-IMAGE_SHAPE = (28, 28)
 MAX_HEADER = 2**20  # bytes of JSON, some hundred for each tensor
 
 
@@ -24,7 +24,7 @@ class Split:
     """Images and their labels.
 
     Attributes:
-        images: uint8 [N, 28, 28], 0 is background and 255 ink.
+        images: uint8 [N, C, H, W]: 1 channel (0 is background and 255 ink) or 3 (red, green, blue).
         labels: uint8 [N], positions in the list of classes.
     """
 
@@ -34,12 +34,18 @@ class Split:
     def __post_init__(self) -> None:
         """Raise ValueError for another shape or type, or no image at all."""
         count = len(self.labels)
-        if self.images.dtype != torch.uint8 or self.images.shape != (count, *IMAGE_SHAPE):
-            raise ValueError(f"images: expected uint8 [{count}, 28, 28], got {_describe(self.images)}")
+        if self.images.dtype != torch.uint8 or self.images.dim() != 4 or len(self.images) != count:
+            raise ValueError(f"images: expected uint8 [{count}, C, H, W], got {_describe(self.images)}")
+        check_shape(self.shape)
         if self.labels.dtype != torch.uint8 or self.labels.dim() != 1:
             raise ValueError(f"labels: expected uint8 [N], got {_describe(self.labels)}")
         if count == 0:
             raise ValueError("labels: expected at least one")
+
+    @property
+    def shape(self) -> Shape:
+        """Of an image."""
+        return shape_of(self.images)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,7 +59,7 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
     def pixels(self) -> Tensor:
-        """The images as the model takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
+        """The images as the model takes them: float32 [N, C, H, W], pixel / 255, in [0, 1]."""
         return pixels_of(self.images)
 
     def targets(self) -> Tensor:
@@ -61,9 +67,15 @@ class Split:
         return self.labels.long()
 
 
+def shape_of(images: Tensor) -> Shape:
+    """The shape of an image of [N, C, H, W]."""
+    _, channels, height, width = images.shape
+    return channels, height, width
+
+
 def pixels_of(images: Tensor) -> Tensor:
-    """Images uint8 [N, 28, 28] as the model takes them: float32 [N, 1, 28, 28], pixel / 255, in [0, 1]."""
-    return images.unsqueeze(1).float().div_(255)
+    """Images uint8 [N, C, H, W] as the model takes them: float32 of the same shape, pixel / 255, in [0, 1]."""
+    return images.float().div_(255)
 
 
 def _describe(tensor: Tensor) -> str:
@@ -76,6 +88,7 @@ def write_dataset(
     splits: dict[Path, Split],
     classes: Sequence[str],
     left_out: Sequence[str] = (),
+    reading: records.Reading = "ink",
 ) -> None:
     """Write each split, and last the record, without which no split can be read.
 
@@ -85,6 +98,7 @@ def write_dataset(
         splits: the split for each file.
         classes: the name of each label.
         left_out: a line for each picture that cannot be used.
+        reading: how a picture file becomes an image, see armdigits/pictures/reading.py.
 
     Raises:
         Failure: a file cannot be written.
@@ -95,8 +109,18 @@ def write_dataset(
         files.write_bytes(path, content)
         counts = torch.bincount(split.labels, minlength=len(classes)).tolist()
         written[path.name] = records.SplitFile(images=len(split), images_of_class=counts, sha256=files.sha256(content))
-    record = records.Provenance(
-        name=name, classes=list(classes), source=source, files=written, left_out=list(left_out), sha256=""
+    record = records.Provenance.model_validate(
+        {
+            "format": 2,
+            "name": name,
+            "shape": next(iter(splits.values())).shape,
+            "reading": reading,
+            "classes": list(classes),
+            "source": source,
+            "files": written,
+            "left_out": list(left_out),
+            "sha256": "",
+        }
     )
     records.write(paths.PROVENANCE, record.model_copy(update={"sha256": _digest(record)}))
 
@@ -124,12 +148,17 @@ def read_split(path: Path) -> Split:
     Raises:
         BadInput: the file is missing or damaged, or its checksum differs from the one in the record.
     """
-    content = files.read_verified(path, "download", read_provenance().of(path).sha256, paths.PROVENANCE)
+    record = read_provenance()
+    content = files.read_verified(path, "download", record.of(path).sha256, paths.PROVENANCE)
     try:
         tensors = tensors_in(content)
-        return Split(tensors["images"], tensors["labels"])
+        split = Split(tensors["images"], tensors["labels"])
     except (KeyError, ValueError) as error:
         raise BadInput(f"{path}: not a split of a data set ({error}); run: dvc repro --force download") from None
+    if split.shape != record.shape:
+        found = f"images {list(split.shape)}, but {paths.PROVENANCE} says {list(record.shape)}"
+        raise BadInput(f"{path}: {found}; run: dvc repro --force download")
+    return split
 
 
 def tensors_in(content: bytes) -> dict[str, Tensor]:

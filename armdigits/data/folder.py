@@ -1,7 +1,9 @@
 """One's own pictures, in a folder for each class: `<dataset.path>/<class>/<picture>`.
 
-The layout is that of torchvision's ImageFolder; the classes are in sorted order. Each picture becomes an image in the
-same way as in `armdigits predict`. Hidden files are ignored; whatever else cannot be used is reported with the reason.
+The layout is that of torchvision's ImageFolder; the classes are in sorted order. Where the folder has the folders
+`train` and `test` and nothing else, each has the folders of the classes, and the test images are those in `test`. Each
+picture becomes an image in the same way as in `armdigits predict`. Hidden files are ignored; whatever else cannot be
+used is reported with the reason.
 """
 
 from collections import Counter
@@ -22,15 +24,16 @@ if TYPE_CHECKING:
     from armdigits.data.dataset import Split
     from armdigits.data.images import Images
 
-LEAST = 10  # pictures of a class, so that the training, validation and test images have at least one each
+FEWEST = 10  # pictures of a class, so that the training, validation and test images have at least one each
 TEST_SHARE = 5  # one picture in five is a test image
 MAX_BYTES = 200_000_000  # of a picture
-SHOWN = 10  # lines about pictures that are left out
+LISTED = 10  # lines about pictures that are left out
 
 
 class Listing(NamedTuple):
     """The pictures of each class, in sorted order, and a line for each entry that is none: its path and the reason."""
 
+    folder: Path
     pictures: dict[str, list[Path]]
     others: list[str]
 
@@ -40,9 +43,9 @@ class Listing(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """Images [28, 28] and their labels, and a line for each entry of the folder that is left out."""
+    """Images uint8 [N, C, H, W] and their labels, and a line for each entry of the folder that is left out."""
 
-    images: list[NDArray[np.uint8]]
+    images: NDArray[np.uint8]
     labels: list[int]
     left_out: list[str]
 
@@ -52,7 +55,7 @@ class Pictures(NamedTuple):
 
         from armdigits.data.dataset import Split
 
-        return Split(torch.from_numpy(np.stack(self.images)), torch.tensor(self.labels, dtype=torch.uint8))
+        return Split(torch.from_numpy(self.images), torch.tensor(self.labels, dtype=torch.uint8))
 
 
 def survey(dataset: Dataset) -> Survey:
@@ -62,31 +65,45 @@ def survey(dataset: Dataset) -> Survey:
         BadInput: there are fewer than 2 classes or more than 100, or a class has too few pictures.
     """
     folder = folder_of(dataset)
-    listing = _list(folder)
-    check_classes(folder, list(listing.pictures))
-    _check_counts(folder, {name: len(pictures) for name, pictures in listing.pictures.items()})
-    found = listing.files()
-    test = _test_images(len(found))
-    return Survey(tuple(listing.pictures), len(found) - test, test, found)
+    train, test = _listings(folder)
+    classes = tuple(train.pictures)
+    check_classes(folder, classes)
+    _check_counts(train.folder, {name: len(pictures) for name, pictures in train.pictures.items()})
+    if test is None:
+        found, count = train.files(), _test_images(len(train.files()))
+        return Survey(classes, len(found) - count, count, found, dataset.shape)
+    if tuple(test.pictures) != classes:
+        (name, *_) = sorted({*classes} ^ {*test.pictures})
+        raise BadInput(f"{folder}: expected the same classes in train/ and test/, found {name} in one of them only")
+    _check_counts(test.folder, {name: len(pictures) for name, pictures in test.pictures.items()}, fewest=1)
+    found = (*train.files(), *test.files())
+    return Survey(classes, len(train.files()), len(test.files()), found, dataset.shape)
 
 
 def load(dataset: Dataset) -> "Images":
-    """Read the pictures, and set a fifth of them aside for the test, stratified by class.
+    """Read the pictures. Without a folder `test`, set a fifth of them aside for the test, stratified by class.
 
     Raises:
         BadInput: as `survey`, or a class has too few pictures that can be read.
     """
     from armdigits.data.images import Images, split_off
 
-    found = survey(dataset).files
+    surveyed = survey(dataset)
     folder = folder_of(dataset)
-    listing = _list(folder)
-    classes = tuple(listing.pictures)
-    pictures = _read(folder, listing, classes)
-    counts = Counter(pictures.labels)
-    _check_counts(folder, {name: counts[label] for label, name in enumerate(classes)}, pictures.left_out)
-    train, test = split_off(pictures.split(), _test_images(len(pictures.labels)), dataset.seed)
-    return Images(train, test, {folder.name: digest(folder, checksums(found))}, classes, tuple(pictures.left_out))
+    listings = _listings(folder)
+    first: dict[str, str] = {}
+    parts, left_out = [], []
+    for listing, fewest in zip(listings, (FEWEST, 1), strict=True):
+        if listing:
+            pictures = _read(folder, listing, surveyed.classes, dataset, first)
+            counts = Counter(pictures.labels)
+            found = {name: counts[label] for label, name in enumerate(surveyed.classes)}
+            _check_counts(listing.folder, found, pictures.left_out, fewest)
+            parts.append(pictures.split())
+            left_out += pictures.left_out
+    train, test = parts if len(parts) == 2 else split_off(parts[0], _test_images(len(parts[0])), dataset.seed)
+    source = {folder.name: digest(folder, checksums(surveyed.files))}
+    return Images(train, test, source, surveyed.classes, tuple(left_out))
 
 
 def survey_added(dataset: Dataset, classes: Sequence[str]) -> tuple[Path, ...]:
@@ -116,7 +133,7 @@ def load_added(dataset: Dataset, classes: Sequence[str]) -> tuple["Split", dict[
     """
     found = survey_added(dataset, classes)
     folder = folder_of(dataset)
-    pictures = _read(folder, _list(folder), classes)
+    pictures = _read(folder, _list(folder), classes, dataset, {})
     if not pictures.labels:
         raise BadInput(*shortened(pictures.left_out), f"{folder}: none of its pictures can be used")
     return pictures.split(), {folder.name: digest(folder, checksums(found))}, tuple(pictures.left_out)
@@ -124,8 +141,8 @@ def load_added(dataset: Dataset, classes: Sequence[str]) -> tuple["Split", dict[
 
 def shortened(lines: Sequence[str]) -> list[str]:
     """The first lines, and how many more there are."""
-    more = len(lines) - SHOWN
-    return [*lines[:SHOWN], *([f"... and {more:,} more"] if more > 0 else [])]
+    more = len(lines) - LISTED
+    return [*lines[:LISTED], *([f"... and {more:,} more"] if more > 0 else [])]
 
 
 def left_out_lines(lines: Sequence[str]) -> list[str]:
@@ -137,12 +154,19 @@ def _test_images(count: int) -> int:
     return -(-count // TEST_SHARE)
 
 
-def _check_counts(folder: Path, counts: Mapping[str, int], left_out: Sequence[str] = ()) -> None:
+def _check_counts(folder: Path, counts: Mapping[str, int], left_out: Sequence[str] = (), fewest: int = FEWEST) -> None:
     """Raise BadInput where a class has too few pictures; the reasons why some are left out come first."""
-    few = [f"{name}: {count}" for name, count in counts.items() if count < LEAST]
+    few = [f"{name}: {count}" for name, count in counts.items() if count < fewest]
     if few:
-        line = f"{folder}: expected at least {LEAST} pictures of each class, found {', '.join(few[:SHOWN])}"
-        raise BadInput(*shortened(left_out), f"{line}{', ...' if len(few) > SHOWN else ''}")
+        line = f"{folder}: expected at least {fewest} pictures of each class, found {', '.join(few[:LISTED])}"
+        raise BadInput(*shortened(left_out), f"{line}{', ...' if len(few) > LISTED else ''}")
+
+
+def _listings(folder: Path) -> tuple[Listing, Listing | None]:
+    """The pictures, or those for training and those for the test where the user has split them."""
+    if {path.name for path in _visible(folder) if path.is_dir()} == {"train", "test"}:
+        return _list(folder / "train"), _list(folder / "test")
+    return _list(folder), None
 
 
 def _list(folder: Path) -> Listing:
@@ -163,7 +187,7 @@ def _list(folder: Path) -> Listing:
                     pictures[name].append(path)
     except OSError as error:
         raise BadInput(f"{error.filename}: cannot be read ({error.strerror})") from None
-    return Listing(pictures, others)
+    return Listing(folder, pictures, others)
 
 
 def _not_a_file(path: Path) -> str:
@@ -181,29 +205,32 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _read(folder: Path, listing: Listing, classes: Sequence[str]) -> Pictures:
+def _read(folder: Path, listing: Listing, classes: Sequence[str], dataset: Dataset, first: dict[str, str]) -> Pictures:
     """Every picture that can be read, with the position of its class among `classes` as label.
 
-    The same file twice could be among the training and among the test images, so only the first one counts.
+    The same file twice could be among the training and among the test images, so only the first one counts; `first` has
+    the name of each file by its SHA-256.
     """
-    from armdigits.pictures.reading import mnist_image
+    from armdigits.pictures.reading import read_image
 
-    pictures = Pictures([], [], list(listing.others))
-    first: dict[str, str] = {}
-    for path in tqdm(listing.files(), desc="pictures", unit="picture", disable=None, leave=False):
+    found = listing.files()
+    images = np.empty((len(found), *dataset.shape), np.uint8)
+    labels: list[int] = []
+    left_out = list(listing.others)
+    for path in tqdm(found, desc="pictures", unit="picture", disable=None, leave=False):
         name = printable(str(path.relative_to(folder)))
         try:
             content = _content(path)
             same = first.setdefault(files.sha256(content), name)
             if same != name:
                 raise BadInput(f"the same file as {same}")
-            image = mnist_image(content, single=False)  # the name of its folder says that it is one
+            # Its folder says that it shows one sign.
+            images[len(labels)] = read_image(content, dataset.reading, dataset.shape, single=False)
         except BadInput as problem:
-            pictures.left_out.append(f"{name}: {problem}")
+            left_out.append(f"{name}: {problem}")
         else:
-            pictures.images.append(image)
-            pictures.labels.append(classes.index(name_of(path.parent)))
-    return pictures
+            labels.append(classes.index(name_of(path.parent)))
+    return Pictures(images[: len(labels)], labels, left_out)
 
 
 def _content(path: Path) -> bytes:

@@ -10,7 +10,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
@@ -22,17 +22,18 @@ from numpy.typing import NDArray
 from armdigits.core import files
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
+from armdigits.core.shape import Shape, check_shape
 from armdigits.data.survey import MAX_BYTES, Survey, check_classes, check_regular, checksums, folder_of
 
 if TYPE_CHECKING:
     from armdigits.data.images import Images
 
-NAME = re.compile(r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
+NAME = re.compile(r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[134]-ubyte(\.gz)?")
+IMAGES, LABELS = (3, 4), (1,)  # dimensions of an array
 FILES = ("train images", "train labels", "test images", "test labels")
 TRANSPOSED = "emnist-"  # the prefix of the files whose images are transposed
 CLASSES = "classes.txt"  # the names of the classes, one per line, in the order of the labels
 MAX_NAMES = 1_000_000  # bytes of classes.txt
-FIELD = (28, 28)
 
 
 def survey(dataset: Dataset) -> Survey:
@@ -45,17 +46,19 @@ def survey(dataset: Dataset) -> Survey:
     """
     folder = folder_of(dataset)
     found = _find(folder)
+    shapes: dict[str, Shape] = {}
     for part in ("train", "test"):
         path, labels_path = found[f"{part} images"], found[f"{part} labels"]
-        count, *field = _shape(path, dimensions=3)
-        if tuple(field) != FIELD:
-            raise BadInput(f"{path}: expected images of 28x28 pixels, found {field[0]}x{field[1]}")
-        if (count,) != (of_labels := _shape(labels_path, dimensions=1)):
+        count, *sides = _shape(path, *IMAGES)
+        shapes[part] = _image_shape(path, sides)
+        if (count,) != (of_labels := _shape(labels_path, *LABELS)):
             raise BadInput(f"{path}: {count:,} images, but {of_labels[0]:,} labels in {labels_path.name}")
-    labels = {part: read(found[f"{part} labels"], dimensions=1) for part in ("train", "test")}
+    if shapes["train"] != shapes["test"]:
+        raise BadInput(f"{folder}: training images {list(shapes['train'])}, but test images {list(shapes['test'])}")
+    labels = {part: read(found[f"{part} labels"], *LABELS) for part in ("train", "test")}
     classes = _classes(folder, found, labels["train"], labels["test"])
     names = [folder / CLASSES] if (folder / CLASSES).exists() else []
-    return Survey(classes, len(labels["train"]), len(labels["test"]), (*found.values(), *names))
+    return Survey(classes, len(labels["train"]), len(labels["test"]), (*found.values(), *names), shapes["train"])
 
 
 def load(dataset: Dataset) -> "Images":
@@ -73,13 +76,15 @@ def load(dataset: Dataset) -> "Images":
     folder = folder_of(dataset)
     found = _find(folder)
     train_images, train_labels, test_images, test_labels = (
-        read(found[name], dimensions=3 if name.endswith("images") else 1) for name in FILES
+        read(found[name], *(IMAGES if name.endswith("images") else LABELS)) for name in FILES
     )
     classes = _classes(folder, found, train_labels, test_labels)
     values = np.unique(train_labels)
 
     def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
-        upright = images.transpose(0, 2, 1) if found["train images"].name.lower().startswith(TRANSPOSED) else images
+        colours = images.reshape(*images.shape[:3], -1)  # a pixel's channels come together in a file
+        turned = found["train images"].name.lower().startswith(TRANSPOSED)
+        upright = colours.transpose(0, 3, 2, 1) if turned else colours.transpose(0, 3, 1, 2)
         positions = np.searchsorted(values, labels).astype(np.uint8)
         return Split(torch.from_numpy(np.array(upright, order="C")), torch.from_numpy(positions))
 
@@ -111,8 +116,18 @@ def _find(folder: Path) -> dict[str, Path]:
     return {name: candidates[0] for name, candidates in found.items()}
 
 
-def read(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """The array of an IDX file, [N, height, width] or [N].
+def _image_shape(path: Path, sides: Sequence[int]) -> Shape:
+    """The shape of images [height, width], or [height, width, 3] in colour; raises BadInput for another one."""
+    height, width, channels = (*sides, 1)[:3]
+    try:
+        check_shape((channels, height, width))
+    except ValueError as error:
+        raise BadInput(f"{path}: {error}") from None
+    return channels, height, width
+
+
+def read(path: Path, *dimensions: int) -> NDArray[np.uint8]:
+    """The array of an IDX file, [N, height, width], [N, height, width, 3] or [N].
 
     torchvision's reader is not used here: it takes seconds to import, and fails without a reason.
 
@@ -129,7 +144,7 @@ def read(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _shape(path: Path, dimensions: int) -> tuple[int, ...]:
+def _shape(path: Path, *dimensions: int) -> tuple[int, ...]:
     with _opened(path) as file:
         return _header(path, file, dimensions)
 
@@ -160,21 +175,23 @@ def _check_compression(path: Path) -> None:
         raise BadInput(f"{path}: is compressed; add .gz to its name")
 
 
-def _header(path: Path, file: BufferedIOBase, dimensions: int) -> tuple[int, ...]:
-    """The shape that an IDX file begins with: its magic number has the type (8: uint8) and the dimensions.
+def _header(path: Path, file: BufferedIOBase, dimensions: Sequence[int]) -> tuple[int, ...]:
+    """The shape that an IDX file begins with: its magic number has the type (8: uint8) and the number of `dimensions`.
 
     Raises:
         BadInput: it is another one, larger than can be read, or larger or smaller than the file.
     """
-    expected, size = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
-    content = file.read(size)
-    if content[:4] != expected:
-        what = f"uint8, {dimensions} {'dimension' if dimensions == 1 else 'dimensions'}"
-        found = f"0x{content[:4].hex()}" if content else "an empty file"
-        raise BadInput(f"{path}: expected an IDX file of magic number 0x{expected.hex()} ({what}), found {found}")
+    magic = file.read(4)
+    if magic not in {bytes([0, 0, 8, number]) for number in dimensions}:
+        numbers = " or ".join(f"0x0000080{number}" for number in dimensions)
+        what = f"uint8, {' or '.join(map(str, dimensions))} {'dimension' if dimensions == LABELS else 'dimensions'}"
+        found = f"0x{magic.hex()}" if magic else "an empty file"
+        raise BadInput(f"{path}: expected an IDX file of magic number {numbers} ({what}), found {found}")
+    size = 4 + 4 * magic[3]
+    content = magic + file.read(size - 4)
     if len(content) < size:
         raise BadInput(f"{path}: ends within its header; copy it again")
-    shape: tuple[int, ...] = struct.unpack_from(f">{dimensions}I", content, 4)
+    shape: tuple[int, ...] = struct.unpack_from(f">{magic[3]}I", content, 4)
     length, stored = math.prod(shape), path.stat().st_size - size
     if length > MAX_BYTES:
         raise BadInput(f"{path}: expected at most {MAX_BYTES:,} bytes after the header, which says {length:,}")
@@ -186,7 +203,10 @@ def _header(path: Path, file: BufferedIOBase, dimensions: int) -> tuple[int, ...
 def _classes(
     folder: Path, found: dict[str, Path], train: NDArray[np.uint8], test: NDArray[np.uint8]
 ) -> tuple[str, ...]:
-    """The name of each label that the training images have, from classes.txt; without it, the labels themselves."""
+    """The name of each label that the training images have, from classes.txt; without it, `class 0`, `class 1`, ...
+
+    Labels alone do not say that the images are digits, which are read differently.
+    """
     labels = np.unique(train)
     if len(unknown := np.setdiff1d(test, labels)):
         listed = ", ".join(map(str, unknown[:10]))
@@ -194,7 +214,7 @@ def _classes(
     if len(absent := np.setdiff1d(labels, test)):
         listed = ", ".join(map(str, absent[:10]))
         raise BadInput(f"{found['train labels']}: labels that no test image has ({listed})")
-    names = [str(label) for label in labels]
+    names = [f"class {label}" for label in labels]
     where = folder
     if (folder / CLASSES).exists():
         where = folder / CLASSES

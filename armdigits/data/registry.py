@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
+from armdigits.core.shape import Shape
 from armdigits.data import folder, idx
 from armdigits.data.survey import Survey, checksums, digest, folder_of, hold, name_of
 
@@ -78,6 +79,38 @@ REGISTRY = {
 }
 
 
+# What else changes with the reading: a perceptron taught by a small convolutional network suits signs, the
+# convolutional network itself suits photos, which also stay what they are in a mirror.
+RECIPES: dict[str, Values] = {
+    "ink": {
+        "model": {"name": "mlp"},
+        "augmentation": {"rotation": 10.0, "shear": 0.1, "flip": 0.0},
+        "train": {
+            "epochs": 10,
+            "learning_rate": 0.003,
+            "centre": True,
+            "first_layer_scale": 2.0,
+            "teacher_weight": 0.7,
+            "temperature": 3.0,
+            "threads": 1,
+        },
+    },
+    "photo": {
+        "model": {"name": "cnn"},
+        "augmentation": {"rotation": 5.0, "shear": 0.05, "flip": 0.5},
+        "train": {
+            "epochs": 20,
+            "learning_rate": 0.003,
+            "centre": False,
+            "first_layer_scale": 1.0,
+            "teacher_weight": 0.0,
+            "temperature": 1.0,
+            "threads": 2,
+        },
+    },
+}
+
+
 def entry(name: str) -> DataSet:
     """The data set of this name; raises BadInput where there is none."""
     if name not in REGISTRY:
@@ -92,10 +125,21 @@ def survey(dataset: Dataset) -> Survey:
         BadInput: the name or the path is wrong, or the files cannot be used.
     """
     found = _call(entry(dataset.name).survey, dataset)
+    if found.shape != dataset.shape:
+        expected, got = list(found.shape), list(dataset.shape)
+        line = (
+            f"{paths.PARAMETERS}: dataset.channels, height, width: expected {expected}, as the images have, got {got}"
+        )
+        raise BadInput(f"{line}; run: armdigits dataset {dataset.name} {dataset.path or ''}".rstrip())
     if entry(dataset.name).needs_path or dataset.path is None:
         return found
     added = folder.survey_added(dataset, found.classes)
     return found._replace(files=added, added=len(added))
+
+
+def shape_of_files(dataset: Dataset) -> Shape:
+    """The shape of the images, which the files of some data sets have; raises BadInput as `survey`."""
+    return _call(entry(dataset.name).survey, dataset).shape
 
 
 def survey_usable(dataset: Dataset) -> tuple[Survey, tuple[str, ...]]:
@@ -115,7 +159,10 @@ def survey_usable(dataset: Dataset) -> tuple[Survey, tuple[str, ...]]:
         return surveyed._replace(added=len(added)), left_out
     images = load(dataset)
     largest = max(Counter(images.test.labels.tolist()).values())
-    return Survey(images.classes, len(images.train), len(images.test), largest_class=largest), images.left_out
+    return (
+        Survey(images.classes, len(images.train), len(images.test), shape=images.train.shape, largest_class=largest),
+        images.left_out,
+    )
 
 
 def load(dataset: Dataset) -> "Images":

@@ -89,7 +89,7 @@ def mnist(downloads: Path) -> tuple[Split, Split, dict[str, str]]:
     for name, md5 in published.items():
         fetch(name, md5, downloads, mirror)
     train_images, train_labels, test_images, test_labels = (read_array(downloads / name) for name in published)
-    return Split(train_images, train_labels), Split(test_images, test_labels), published
+    return Split(train_images[:, None], train_labels), Split(test_images[:, None], test_labels), published
 
 
 def digits(seed: int) -> tuple[Split, Split, dict[str, str]]:
@@ -115,7 +115,7 @@ def digits(seed: int) -> tuple[Split, Split, dict[str, str]]:
     for image, pixels in zip(images, small, strict=True):
         bright = Image.fromarray((pixels * 255.0 / 16).round().astype(np.uint8))
         image[4:24, 4:24] = np.asarray(bright.resize((20, 20), Image.Resampling.BICUBIC))
-    everything = Split(torch.from_numpy(images), torch.from_numpy(labels))
+    everything = Split(torch.from_numpy(images[:, None]), torch.from_numpy(labels))
     train, test = split_off(everything, TEST_DIGITS, seed)
     return train, test, {"sklearn.datasets.load_digits": found}
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
+from armdigits.core.shape import MNIST, Shape
 
 MIN_CLASSES, MAX_CLASSES = 2, 100
 MAX_BYTES = 1_000_000_000  # of a file of the user's: EMNIST's largest has 547,178,704 bytes
@@ -36,6 +37,7 @@ class Survey(NamedTuple):
     train_images: int
     test_images: int
     files: tuple[Path, ...] = ()
+    shape: Shape = MNIST  # of an image
     added: int = 0  # training images besides these, from which no validation images are taken
     largest_class: int = 0  # test images of the class that has most of them; 0 where the images were not read
 

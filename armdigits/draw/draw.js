@@ -18,7 +18,7 @@ async function loadNetwork() {
   const { instance } = await WebAssembly.instantiate(content);
   const { memory, digits_logits: call } = instance.exports;
   const imageAt = memory.grow(1) * 65536; // a new page, which the program does not know
-  const logitsAt = imageAt + FIELD * FIELD;
+  const logitsAt = imageAt + 4 * Math.ceil((FIELD * FIELD) / 4);
   const image = new Uint8Array(memory.buffer, imageAt, FIELD * FIELD);
   const logits = new Float32Array(memory.buffer, logitsAt, settings.classes.length);
   const run = () => call(imageAt, logitsAt);

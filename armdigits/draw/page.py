@@ -7,21 +7,15 @@ armdigits/pictures does.
 import base64
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from armdigits.core import files, paths, records
+from armdigits.core.errors import BadInput
 from armdigits.csource import toolchain
 from armdigits.pictures import confidence, decode, digit, ink, normalise
 from armdigits.report.templates import package_files, template
 
 DRAW = Path("report/draw.html")
-RECIPE = {  # each has a twin in the folder recipe
-    "decode": decode,
-    "ink": ink,
-    "digit": digit,
-    "normalise": normalise,
-    "confidence": confidence,
-}
+RECIPE = ("decode", "ink", "digit", "normalise", "confidence")  # scripts with a twin in armdigits/pictures
 STYLES = ("report/page.css", "draw/draw.css")
 SCRIPTS = ("draw/recipe/grid.js", *(f"draw/recipe/{name}.js" for name in RECIPE), "draw/draw.js")
 
@@ -30,11 +24,14 @@ def render() -> str:
     """The page of the program in models/c, from draw.html, its styles and its scripts.
 
     Raises:
-        BadInput: a stage's output is missing or broken.
+        BadInput: a stage's output is missing or broken, or the program is for photos or for images that are not square.
         Failure: there is no compiler, or it fails.
     """
     quantize = records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize")
     record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
+    _, side, width = record.shape
+    if record.reading != "ink" or side != width:
+        raise BadInput(f"the page is for square images of ink, not for {record.reading} {list(record.shape)}")
     source = {path.name: files.read_utf8(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
     program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
     classes = record.classes
@@ -42,6 +39,7 @@ def render() -> str:
     return template("draw/draw.html").render(
         style=package_files(*STYLES),
         script=package_files(*SCRIPTS),
+        side=side,
         title="Draw a digit" if digits else f"Draw one of {len(classes)} classes",
         noun="digit" if digits else "sign",
         dataset=quantize.dataset,
@@ -52,15 +50,29 @@ def render() -> str:
         settings={
             "classes": classes,
             "single": digits,
-            "numbers": {name: _numbers(module) for name, module in RECIPE.items()},
+            "numbers": numbers(side),
         },
     )
 
 
-def _numbers(module: ModuleType) -> dict[str, Any]:
-    """The numbers of a part of the recipe by their names: its twin in JavaScript takes them from here."""
-    return {name: value for name, value in vars(module).items() if name.isupper() and _is_numeric(value)}
+def numbers(side: int) -> dict[str, dict[str, object]]:
+    """The numbers of each part of the recipe for images of `side` pixels: its twin in JavaScript takes them."""
+    box, fine, thin, thick = normalise.sizes(side, side)
 
+    def named(module: ModuleType, names: str) -> dict[str, object]:
+        return {name: getattr(module, name) for name in names.split()}
 
-def _is_numeric(value: object) -> bool:
-    return all(map(_is_numeric, value)) if isinstance(value, tuple) else isinstance(value, int | float)
+    return {
+        "decode": named(decode, "WORKING_SIDE MAX_PIXELS"),
+        "ink": named(ink, "BACKGROUND_BAND FITTED MIN_CONTRAST FAINTEST MIN_SIGNAL SOLID THICK NARROW"),
+        "digit": named(digit, "STROKE SPECK DIGIT SPAN NEAR HUG TOUCH CLEAR ALIKE GAP_ABOVE GAP_BESIDE FAINT"),
+        "normalise": {
+            "BOX": box,
+            "FIELD": side,
+            "FINE": fine,
+            "THIN": thin,
+            "THICK": thick,
+            **named(normalise, "EDGE SMALL"),
+        },
+        "confidence": named(confidence, "UNSURE SHIFTS"),
+    }

@@ -47,10 +47,12 @@ def write_tensors(
         The size of the file in bytes.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = read_provenance()
     record = records.Checkpoint(
-        format=2,
+        format=3,
         network=network,
-        train_data_sha256=read_provenance().of(paths.TRAIN_DATA).sha256,
+        shape=data.shape,
+        train_data_sha256=data.of(paths.TRAIN_DATA).sha256,
         settings=settings.model_dump() if settings else None,
         weights_sha256=weights_sha256(tensors),
     )
@@ -79,7 +81,7 @@ def read_checkpoint(path: Path, settings: Recipe | None = None, network: Model |
         raise BadInput(f"{path}: made with another model.name than that in params.yaml; run: dvc repro --force train")
     if name is None or name not in networks.NETWORKS:
         raise BadInput(f"{path}: of an unknown network ({name}); run: dvc repro --force train")
-    model = networks.build(name, len(read_provenance().classes), use_dropout=False)
+    model = networks.build(name, record.shape, len(read_provenance().classes), use_dropout=False)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -129,7 +131,10 @@ def read_tensors(
         raise BadInput(f"{path}: not a safetensors checkpoint ({error}); {again}") from None
     if digest != record.weights_sha256:
         raise BadInput(f"{path}: expected weights of SHA-256 {record.weights_sha256:.64}, found {digest}; {again}")
-    if record.train_data_sha256 != read_provenance().of(paths.TRAIN_DATA).sha256:
+    data = read_provenance()
+    if record.shape != data.shape:
+        raise BadInput(f"{path}: for images {list(record.shape)}, but those in data/ are {list(data.shape)}; {again}")
+    if record.train_data_sha256 != data.of(paths.TRAIN_DATA).sha256:
         raise BadInput(f"{path}: trained on different data than that in data/; {again}")
     if settings and record.settings != settings.model_dump():
         raise BadInput(f"{path}: trained with different settings than those under {stage} in params.yaml; {again}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from armdigits.core.errors import BadInput
-from armdigits.data.dataset import IMAGE_SHAPE
+from armdigits.core.shape import Shape
 
 ABSENT = ("Dropout", "Identity")  # they have no effect after the training
 FOLLOWERS = {  # the layers that can follow each part of a chain
@@ -58,15 +58,19 @@ class Operation(Layer):
         return outputs.relu() if self.relu else outputs
 
 
-def operations_of(model: nn.Module) -> list[Operation]:
+def operations_of(model: nn.Module, shape: Shape) -> list[Operation]:
     """What remains of a network in a program: each ReLU is part of the layer before it, dropout is absent.
+
+    Args:
+        model: the network.
+        shape: of an image.
 
     Raises:
         BadInput: as `layers_of`; a layer cannot follow the one before it, or has an option that is not supported.
     """
     operations: list[Operation] = []
     before = "images"
-    for layer in layers_of(model):
+    for layer in layers_of(model, shape):
         if layer.kind in ABSENT:
             continue
         if layer.kind not in FOLLOWERS[before]:
@@ -85,7 +89,7 @@ def operations_of(model: nn.Module) -> list[Operation]:
     return operations
 
 
-def layers_of(model: nn.Module) -> list[Layer]:
+def layers_of(model: nn.Module, shape: Shape) -> list[Layer]:
     """All layers in the order in which they run, found by running the network on an empty image.
 
     Raises:
@@ -93,7 +97,7 @@ def layers_of(model: nn.Module) -> list[Layer]:
             beside its layers.
     """
     layers: list[Layer] = []
-    latest = torch.zeros(1, 1, *IMAGE_SHAPE)
+    latest = torch.zeros(1, *shape)
 
     def recorder(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -118,7 +122,7 @@ def layers_of(model: nn.Module) -> list[Layer]:
             output = model.eval()(latest)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadInput(f"the network fails on an image [1, 1, 28, 28]: {reason}") from None
+        raise BadInput(f"fails on an image {[1, *shape]}: {reason}") from None
     finally:
         model.train(was_training)
         for hook in hooks:

@@ -1,26 +1,31 @@
-"""The tutorial's network: a multilayer perceptron, 784-96-256-10, 102,762 parameters."""
+"""The tutorial's network: a multilayer perceptron, for MNIST 784-96-256-10, 102,762 parameters."""
+
+from math import prod
 
 from torch import Tensor, nn
 
+from armdigits.core.shape import MNIST, Shape
+
 
 class NeuralNetwork(nn.Module):
-    """A multilayer perceptron for 28x28 images of handwritten digits.
+    """A multilayer perceptron.
 
     Args:
         use_dropout: `False` puts `nn.Identity` in the place of both dropouts, for export and quantization. The same
             `state_dict` loads in both forms.
         dropout: probability with which a hidden activation is zeroed in training.
+        shape: of an image.
         classes: number of outputs.
 
     Shapes:
-        input float32 [N, 1, 28, 28], pixel / 255, in [0, 1]; output float32 [N, classes], raw logits.
+        input float32 [N, *shape], pixel / 255, in [0, 1]; output float32 [N, classes], raw logits.
     """
 
-    def __init__(self, use_dropout: bool = True, dropout: float = 0.2, classes: int = 10) -> None:
+    def __init__(self, use_dropout: bool = True, dropout: float = 0.2, shape: Shape = MNIST, classes: int = 10) -> None:
         super().__init__()
         self.use_dropout = use_dropout
         self.flatten = nn.Flatten()
-        self.linear1 = nn.Linear(28 * 28, 96)
+        self.linear1 = nn.Linear(prod(shape), 96)
         self.relu1 = nn.ReLU()
         self.dropout1 = nn.Dropout(dropout) if use_dropout else nn.Identity()
         self.linear2 = nn.Linear(96, 256)
@@ -29,7 +34,7 @@ class NeuralNetwork(nn.Module):
         self.linear3 = nn.Linear(256, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images [N, 1, 28, 28] to logits [N, classes]."""
+        """Map images [N, *shape] to logits [N, classes]."""
         x = self.flatten(images)
         x = self.dropout1(self.relu1(self.linear1(x)))
         x = self.dropout2(self.relu2(self.linear2(x)))

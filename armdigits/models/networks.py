@@ -4,19 +4,20 @@ import torch
 from torch import nn
 
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import Shape
 from armdigits.models.cnn import ConvolutionalNetwork
 from armdigits.models.layers import operations_of
 from armdigits.models.mlp import NeuralNetwork
 
-# A class takes `use_dropout`, `dropout` and `classes`. Without dropout it loads the same `state_dict`.
+# A class takes `shape`, `classes`, `use_dropout` and `dropout`. Without dropout it loads the same `state_dict`.
 NETWORKS: dict[str, type[nn.Module]] = {
     "mlp": NeuralNetwork,
     "cnn": ConvolutionalNetwork,
 }
 
 
-def build(name: str, classes: int, use_dropout: bool = True, dropout: float = 0.2) -> nn.Module:
-    """A new network with random weights, in training mode.
+def build(name: str, shape: Shape, classes: int, use_dropout: bool = True, dropout: float = 0.2) -> nn.Module:
+    """A new network for images of this shape, with random weights, in training mode.
 
     Raises:
         BadInput: there is no network of that name, its class does not take these arguments, one of its layers is not
@@ -25,8 +26,8 @@ def build(name: str, classes: int, use_dropout: bool = True, dropout: float = 0.
     if name not in NETWORKS:
         raise BadInput(f"params.yaml: model.name: expected one of {', '.join(NETWORKS)}, got {name!r}")
     try:
-        model = NETWORKS[name](use_dropout=use_dropout, dropout=dropout, classes=classes)
-        *_, last = operations_of(model)
+        model = NETWORKS[name](shape=shape, classes=classes, use_dropout=use_dropout, dropout=dropout)
+        *_, last = operations_of(model, shape)
     except (BadInput, TypeError) as error:  # a class that does not take these arguments
         raise BadInput(f"model {name}: {error}") from None
     if last.shape != (classes,):
@@ -37,8 +38,7 @@ def build(name: str, classes: int, use_dropout: bool = True, dropout: float = 0.
 @torch.no_grad()
 def scale_first_layer(model: nn.Module, factor: float) -> None:
     """Multiply the weights of the first convolution or linear layer; biases stay."""
-    modules = (operation.module for operation in operations_of(model))
-    next(module for module in modules if isinstance(module, nn.Conv2d | nn.Linear)).weight.mul_(factor)
+    next(module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)).weight.mul_(factor)
 
 
 def name_of(model: nn.Module) -> str:

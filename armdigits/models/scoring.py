@@ -4,17 +4,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from armdigits.data.dataset import pixels_of, shape_of
 from armdigits.models.layers import operations_of
 
 BATCH = 256  # images at a time, whose activations fit into the processor's cache
 
 
 @torch.inference_mode()
-def logits_of(model: nn.Module, pixels: Tensor) -> Tensor:
-    """The logits float32 [N, 10] of images float32 [N, 1, 28, 28]. The model's mode is restored."""
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    """The logits float32 [N, classes] of images uint8 [N, C, H, W] or their pixels; the model's mode is restored."""
     was_training = model.training
     model.eval()
-    logits = torch.cat([model(batch) for batch in pixels.split(BATCH)])
+    batches = (pixels_of(batch) if batch.dtype == torch.uint8 else batch for batch in images.split(BATCH))
+    logits = torch.cat([model(batch) for batch in batches])
     model.train(was_training)
     return logits
 
@@ -25,10 +27,10 @@ def activations_of(model: nn.Module, pixels: Tensor) -> dict[str, Tensor]:
 
     Args:
         model: in evaluation mode.
-        pixels: float32 [N, 1, 28, 28].
+        pixels: float32 [N, C, H, W].
     """
     activations: dict[str, Tensor] = {}
-    for operation in operations_of(model):
+    for operation in operations_of(model, shape_of(pixels)):
         pixels = operation(pixels)
         if isinstance(operation.module, nn.Conv2d | nn.Linear):
             activations[operation.name] = pixels

@@ -7,29 +7,33 @@ J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
 import torch
 from torch import Tensor, nn
 
+from armdigits.core.shape import MNIST, Shape
+
 
 class Teacher(nn.Module):
-    """Three convolutions and two linear layers, 156,154 parameters with 10 classes.
+    """Three convolutions and two linear layers, for MNIST 156,154 parameters.
 
     Shapes:
-        input float32 [N, 1, 28, 28] in [0, 1]; output float32 [N, classes], raw logits.
+        input float32 [N, *shape] in [0, 1]; output float32 [N, classes], raw logits.
     """
 
-    def __init__(self, classes: int = 10) -> None:
+    def __init__(self, shape: Shape = MNIST, classes: int = 10) -> None:
         super().__init__()
+        channels, *sides = shape
+        height, width = (-(-side // 8) for side in sides)  # after three strides
         self.classes = classes
         self.layers = nn.Sequential(
-            *_convolution(1, 16, kernel=5, stride=2),
+            *_convolution(channels, 16, kernel=5, stride=2),
             *_convolution(16, 32, kernel=3, stride=2),
             *_convolution(32, 64, kernel=3, stride=2),
             nn.Flatten(),
-            nn.Linear(64 * 4 * 4, 128),
+            nn.Linear(64 * height * width, 128),
             nn.ReLU(),
             nn.Linear(128, classes),
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotations lack it
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images [N, 1, 28, 28] to logits [N, classes]."""
+        """Map images [N, *shape] to logits [N, classes]."""
         logits: Tensor = self.layers(images)
         return logits
 

@@ -13,10 +13,10 @@ SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))  # rows down, columns to the
 
 
 def shifted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image uint8 [28, 28] in five positions, the first one as it is: uint8 [5, 28, 28]."""
-    padded = np.pad(image, 1)
-    height, width = image.shape
-    return np.stack([padded[1 - y : 1 - y + height, 1 - x : 1 - x + width] for y, x in SHIFTS])
+    """The image uint8 [C, H, W] in five positions, the first one as it is: uint8 [5, C, H, W]."""
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
+    _, height, width = image.shape
+    return np.stack([padded[:, 1 - y : 1 - y + height, 1 - x : 1 - x + width] for y, x in SHIFTS])
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

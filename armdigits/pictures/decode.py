@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,26 @@ def decode(content: bytes) -> Gray:
     """The grey levels of a picture file, 0 to 255, upright, 2 to `WORKING_SIDE` pixels per side.
 
     Raises:
-        BadInput: the file is not a picture in one of `FORMATS` or HEIC, is damaged, or has several pages, too many
-            pixels, or a side of one pixel.
+        BadInput: as `open_picture`, or a side has one pixel only.
+    """
+    with open_picture(content, (2 * WORKING_SIDE, 2 * WORKING_SIDE)) as picture:
+        gray = _gray(picture)
+    if min(gray.shape) < 2:
+        raise BadInput("blank: too narrow to show a digit")
+    return gray
+
+
+@contextmanager
+def open_picture(content: bytes, draft: tuple[int, int] | None = None) -> Iterator[Image.Image]:
+    """The picture in a file, upright; what fails while it is used is a fault of the file.
+
+    Args:
+        content: of the file.
+        draft: a size, in pixels: a larger JPEG is decoded at a fraction of its own size, in grey.
+
+    Raises:
+        BadInput: the file is not a picture in one of `FORMATS` or HEIC, is damaged, or has several pages or too many
+            pixels.
     """
     if not content:
         raise BadInput("empty")
@@ -47,9 +66,10 @@ def decode(content: bytes) -> Gray:
             picture = Image.open(io.BytesIO(content), formats=formats)
             _check(picture, content)
         with contained(MEMORY_TO_DECODE + BYTES_PER_PIXEL * picture.width * picture.height), picture:
-            picture.draft("L", (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # a JPEG is decoded at a fraction of its size
+            if draft:
+                picture.draft("L", draft)
             ImageOps.exif_transpose(picture, in_place=True)
-            gray = _gray(picture)
+            yield picture
     except BadInput:
         raise
     except Image.DecompressionBombError:
@@ -60,9 +80,6 @@ def decode(content: bytes) -> Gray:
         raise BadInput(f"a damaged picture, or one that takes too much memory; {REMEDY}") from None
     except Exception:  # decoders raise anything
         raise BadInput("a damaged picture") from None
-    if min(gray.shape) < 2:
-        raise BadInput("blank: too narrow to show a digit")
-    return gray
 
 
 def _formats(content: bytes) -> tuple[str, ...]:

@@ -8,15 +8,15 @@ pixels, and nearly all are bright: a thin stroke that is only scaled arrives fai
 The recipe, for ink from 0 to 1 in any number of pixels, in float64; to round is floor(x + 0.5):
 
 1. Crop: the smallest rectangle with all pixels above EDGE; of a crop of at most 40 pixels, with all ink.
-2. Measure the stroke: resample the crop so that the longer side has FINE pixels, divide it by its full ink, limit it
-   to 0 to 1. Of the A pixels above 0.5, B stay when each with a background pixel among its 4 neighbours goes, and C
-   of these when each with one among its diagonal neighbours goes, too. The stroke is 4 A / (2 A - B - C) wide: along
-   an axis both layers are 1 thick on either side of it, across a diagonal 0.71 and 1.41.
+2. Measure the stroke: resample the crop so that the longer side has FINE times the pixels of the box, divide it by its
+   full ink, limit it to 0 to 1. Of the A pixels above 0.5, B stay when each with a background pixel among its 4
+   neighbours goes, and C of these when each with one among its diagonal neighbours goes, too. The stroke is
+   4 A / (2 A - B - C) wide: along an axis both layers are 1 thick on either side, across a diagonal 0.71 and 1.41.
 3. Thicken a stroke of less than THIN of the box's pixels: in the resampled crop each pixel becomes the largest one in
    a disc around it, whose radius makes the stroke THICK wide in the box; the digit grows by it. Crop as in 1.
-4. Resample to the box: the longer side to BOX pixels, the other in proportion, rounded, at least 1; limit to 0 to 1.
+4. Resample to the box: the longer side to its pixels, the other in proportion, rounded, at least 1; limit to 0 to 1.
 5. Brighten: divide by the full ink, limit to 1.
-6. Place in the field, moved by whole pixels so that the centre of mass is at (14, 14), rounded; multiply by 255, round.
+6. Place in the field, moved by whole pixels so that the centre of mass is in the middle; multiply by 255, round.
 
 The full ink is the 90th percentile of the pixels above half of the largest one: in ascending order the one at
 floor(0.9 (count - 1)).
@@ -25,32 +25,51 @@ To resample is to convolve the columns, then the rows, with a cubic kernel, a = 
 of a reduction; the result is divided by the sum of the weights. Pixels outside of an array are background.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-BOX, FIELD = 20, 28  # pixels per side
-FINE = 120  # pixels of the longer side of the digit in which strokes are measured and thickened
-THIN, THICK = 1.5, 2.4  # pixels of the box
+BOX, FIELD = 20, 28  # pixels per side of MNIST's; other images have a box in proportion
+FINE = 6  # times the box: pixels of the longer side of the digit in which strokes are measured and thickened
+THIN, THICK = 1.5, 2.4  # pixels of MNIST's box
 EDGE = 0.3  # ink; the grey rim of a stroke is partly background
 SMALL = 40  # pixels per side; in a digit as small as MNIST's, the rim belongs to it
 
 Ink = NDArray[np.float64]  # [height, width], from 0 (background) to 1
 
 
-def normalise(ink: Ink) -> NDArray[np.uint8]:
-    """The digit as an image like MNIST's: uint8 [28, 28], 0 is background and 255 ink.
+class Sizes(NamedTuple):
+    """The sizes of the recipe for one size of images, in pixels."""
+
+    box: int
+    fine: int
+    thin: float
+    thick: float
+
+
+def sizes(height: int, width: int) -> Sizes:
+    """The box is in proportion to the shorter side, and the strokes to the box."""
+    box = round(min(height, width) * BOX / FIELD)
+    return Sizes(box, FINE * box, THIN * box / BOX, THICK * box / BOX)
+
+
+def normalise(ink: Ink, height: int = FIELD, width: int = FIELD) -> NDArray[np.uint8]:
+    """The digit as an image like MNIST's: uint8 [height, width], 0 is background and 255 ink.
 
     Args:
-        ink: float64 [height, width], from 0 to 1, with at least one pixel above `EDGE`.
+        ink: float64, from 0 to 1, with at least one pixel above `EDGE`.
+        height, width: of the image.
     """
+    box, longer, thin, thick = sizes(height, width)
     digit = crop(ink)
-    fine = resample(digit, longer=FINE)
+    fine = resample(digit, longer)
     fine = np.clip(fine / full_ink(fine), 0, 1)
-    width = stroke_width(fine > 0.5) * BOX / FINE
-    if width < THIN:
-        digit = crop(thicken(fine, (THICK - width) / (1 - THICK / BOX) / 2 * FINE / BOX))
-    scaled = np.clip(resample(digit, longer=BOX), 0, 1)
-    return _place(np.minimum(scaled / full_ink(scaled), 1))
+    stroke = stroke_width(fine > 0.5) * box / longer
+    if stroke < thin:
+        digit = crop(thicken(fine, (thick - stroke) / (1 - thick / box) / 2 * longer / box))
+    scaled = np.clip(resample(digit, box), 0, 1)
+    return _place(np.minimum(scaled / full_ink(scaled), 1), height, width)
 
 
 def crop(ink: Ink) -> Ink:
@@ -127,11 +146,11 @@ def _widest(ink: Ink, half: int) -> Ink:
     return result
 
 
-def _place(digit: Ink) -> NDArray[np.uint8]:
+def _place(digit: Ink, rows: int, columns: int) -> NDArray[np.uint8]:
     """The digit in the field, with its centre of mass in the middle, to the nearest pixel."""
     height, width = digit.shape
-    row = int(np.floor(FIELD / 2 - (digit.sum(1) * np.arange(height)).sum() / digit.sum() + 0.5))
-    column = int(np.floor(FIELD / 2 - (digit.sum(0) * np.arange(width)).sum() / digit.sum() + 0.5))
-    around = np.pad(digit, FIELD)[FIELD - row :, FIELD - column :]  # row and column are above -FIELD
-    field = around[:FIELD, :FIELD]
+    row = int(np.floor(rows / 2 - (digit.sum(1) * np.arange(height)).sum() / digit.sum() + 0.5))
+    column = int(np.floor(columns / 2 - (digit.sum(0) * np.arange(width)).sum() / digit.sum() + 0.5))
+    around = np.pad(digit, ((rows, rows), (columns, columns)))[rows - row :, columns - column :]
+    field = around[:rows, :columns]
     return np.floor(field * 255 + 0.5).astype(np.uint8)

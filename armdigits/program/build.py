@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import torch
@@ -21,17 +22,18 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from armdigits.core.errors import Failure
-from armdigits.data.dataset import IMAGE_SHAPE
+from armdigits.core.shape import Shape
+from armdigits.data.dataset import shape_of
 
 SMALLEST_SCALE = 2**-12  # of an activation: a layer that is always 0 has no range to take a scale from
 
 
-def export(model: nn.Module, max_batch: int) -> ExportedProgram:
-    """The inference graph: float32 [N, 1, 28, 28] -> logits float32 [N, 10] for each N from 1 to `max_batch`.
+def export(model: nn.Module, shape: Shape, max_batch: int) -> ExportedProgram:
+    """The inference graph: float32 [N, *shape] -> logits float32 [N, classes] for each N from 1 to `max_batch`.
 
     Puts the model into evaluation mode.
     """
-    exported = _export(model.eval(), max_batch)
+    exported = _export(model.eval(), shape, max_batch)
     _flatten_in_the_delegate(exported)
     return exported
 
@@ -45,7 +47,7 @@ def quantize(exported: ExportedProgram, calibration: Tensor, max_batch: int) -> 
 
     Args:
         exported: the graph of the fp32 model.
-        calibration: training images, float32 [N, 1, 28, 28].
+        calibration: training images, float32 [N, C, H, W].
         max_batch: as for `export`.
     """
     with quiet():
@@ -62,7 +64,7 @@ def quantize(exported: ExportedProgram, calibration: Tensor, max_batch: int) -> 
         with torch.inference_mode():
             for batch in calibration.split(max_batch):
                 prepared(batch)
-        return _export(convert_pt2e(prepared), max_batch)
+        return _export(convert_pt2e(prepared), shape_of(calibration), max_batch)
 
 
 def lower(exported: ExportedProgram) -> bytes:
@@ -89,23 +91,26 @@ def lower(exported: ExportedProgram) -> bytes:
         return content
 
 
-def empty(max_batch: int, classes: int) -> bytes:
-    """A program with the input and output of the others, float32 [N, 1, 28, 28] -> [N, classes], that computes nothing.
+def empty(shape: Shape, max_batch: int, classes: int) -> bytes:
+    """A program with the input and output of the others, float32 [N, *shape] -> [N, classes], that computes nothing.
 
     Its time is the cost of a call without the arithmetic.
     """
 
     class FirstPixels(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
-            return images.flatten(1)[:, :classes]
+            pixels = images.flatten(1)
+            if classes > prod(shape):  # at most 100 classes, at least 64 pixels
+                pixels = torch.cat([pixels, pixels], 1)
+            return pixels[:, :classes]
 
-    return lower(export(FirstPixels(), max_batch))
+    return lower(export(FirstPixels(), shape, max_batch))
 
 
-def _export(model: nn.Module, max_batch: int) -> ExportedProgram:
+def _export(model: nn.Module, shape: Shape, max_batch: int) -> ExportedProgram:
     # torch.export treats a batch of 1 as a constant. From smaller batches than 16 it would conclude, from a choice that
     # torch makes between its own convolutions, that batches are smaller than 16, and the program would take no others.
-    example = torch.zeros(min(16, max_batch), 1, *IMAGE_SHAPE)
+    example = torch.zeros(min(16, max_batch), *shape)
     dynamic = {0: Dim("batch", min=1, max=max_batch)} if max_batch > 1 else None
     return torch.export.export(model, (example,), dynamic_shapes=(dynamic,))
 

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from armdigits.models.layers import operations_of
+from armdigits.core.shape import Shape
+from armdigits.data.dataset import shape_of
+from armdigits.models.layers import Operation, operations_of
 from armdigits.models.scoring import activations_of
 from armdigits.program.build import SMALLEST_SCALE
 from armdigits.program.contents import (
@@ -29,7 +31,7 @@ from armdigits.program.contents import (
     Window,
 )
 
-# The portable kernels may look the batch size up and view [N, 1, 28, 28] as [N, 784]. Neither touches a pixel.
+# The portable kernels may look the batch size up and view [N, C, H, W] as [N, C * H * W]. Neither touches a pixel.
 VIEWS = ("aten::sym_size.int", "executorch_prim::et_view.default")
 ROUNDING = 0.5  # steps between a number and its integer
 # The quantizer divides by a product of scales in float32. A bias of many steps can miss its integer by that rounding.
@@ -50,16 +52,18 @@ class Proof:
         return f"{self.name}: expected {self.expected}, found {self.found}"
 
 
-def prove_fp32(program: Contents, model: nn.Module) -> list[Proof]:
+def prove_fp32(program: Contents, model: nn.Module, shape: Shape) -> list[Proof]:
     """The checks on the fp32 program: one delegate of fused layers, with the float32 numbers of the model.
 
     Args:
         program: the contents of the fp32 program.
         model: in evaluation mode.
+        shape: of an image.
     """
-    weights, biases = _weights(model), _biases(model)
+    operations = operations_of(model, shape)
+    weights, biases = _weights(operations), _biases(operations)
     return [
-        *_structure(program, model, _nodes(model)),
+        *_structure(program, operations, _nodes(operations)),
         _equal("weight_types", ["float32"] * len(weights), _types(program.weighted)),
         _close("weights", 0, _errors((layer.weight for layer in program.weighted), weights)),
         _close("biases", 0, _errors((layer.bias for layer in program.weighted), biases)),
@@ -75,14 +79,15 @@ def prove_int8(program: Contents, model: nn.Module, calibration: Tensor) -> list
     Args:
         program: the contents of the int8 program.
         model: as for `prove_fp32`.
-        calibration: float32 [N, 1, 28, 28].
+        calibration: float32 [N, C, H, W].
     """
-    weights, biases = _weights(model), _biases(model)
+    operations = operations_of(model, shape_of(calibration))
+    weights, biases = _weights(operations), _biases(operations)
     first = program.weighted[0].input if program.weighted else None
     expected = _scales(model, calibration)
     found = [float(layer.output.scale) if layer.output else 0.0 for layer in program.weighted]
     return [
-        *_structure(program, model, ["XNNConvert", *_nodes(model), "XNNConvert"]),
+        *_structure(program, operations, ["XNNConvert", *_nodes(operations), "XNNConvert"]),
         _equal("weight_types", ["int8"] * len(weights), _types(program.weighted)),
         _close("weights", ROUNDING, _errors((layer.weight for layer in program.weighted), weights)),
         _close("biases", ROUNDING, _errors((layer.bias for layer in program.weighted), biases)),
@@ -115,23 +120,23 @@ def table(program: str, proofs: Iterable[Proof]) -> str:
     return "\n".join([program, *(fill(line, 80, subsequent_indent=" " * 29) for line in lines)])
 
 
-def _weights(model: nn.Module) -> list[Tensor]:
-    return [layer.weight.detach() for layer in _weighted(model)]
+def _weights(operations: Sequence[Operation]) -> list[Tensor]:
+    return [layer.weight.detach() for layer in _weighted(operations)]
 
 
-def _biases(model: nn.Module) -> list[Tensor | None]:
-    return [layer.bias.detach() if layer.bias is not None else None for layer in _weighted(model)]
+def _biases(operations: Sequence[Operation]) -> list[Tensor | None]:
+    return [layer.bias.detach() if layer.bias is not None else None for layer in _weighted(operations)]
 
 
-def _weighted(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:
-    modules = [operation.module for operation in operations_of(model)]
+def _weighted(operations: Sequence[Operation]) -> list[nn.Conv2d | nn.Linear]:
+    modules = [operation.module for operation in operations]
     return [module for module in modules if isinstance(module, nn.Conv2d | nn.Linear)]
 
 
-def _nodes(model: nn.Module) -> list[str]:
+def _nodes(operations: Sequence[Operation]) -> list[str]:
     """XNNPACK's nodes for a network: images are transposed once, to its order of the axes, and back to flatten them."""
     nodes: list[str] = []
-    for operation in operations_of(model):
+    for operation in operations:
         match operation.module:
             case nn.Conv2d() as convolution:
                 depthwise = convolution.groups == convolution.in_channels
@@ -146,9 +151,8 @@ def _nodes(model: nn.Module) -> list[str]:
     return nodes
 
 
-def _structure(program: Contents, model: nn.Module, nodes: list[str]) -> list[Proof]:
+def _structure(program: Contents, operations: Sequence[Operation], nodes: list[str]) -> list[Proof]:
     """The checks on either program: one delegate with exactly the layers of the model, each ReLU fused."""
-    operations = operations_of(model)
     layers = [_expected(operation.module) for operation in operations if not isinstance(operation.module, nn.Flatten)]
     fused = [operation.relu for operation in operations if isinstance(operation.module, nn.Conv2d | nn.Linear)]
     return [

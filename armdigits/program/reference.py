@@ -64,9 +64,10 @@ def layers_of(program: Contents) -> list[Layer]:
     return [_layer(position, part) for position, part in enumerate(program.weighted)]
 
 
-def logits_of(program: Contents, pixels: Float32) -> Float32:
-    """The logits float32 [N, classes] of any number of images; see `activations`."""
-    return np.concatenate([activations(program, pixels[at : at + BATCH])[-1] for at in range(0, len(pixels), BATCH)])
+def logits_of(program: Contents, images: NDArray[np.uint8]) -> Float32:
+    """The logits float32 [N, classes] of any number of images uint8 [N, C, H, W]; see `activations`."""
+    batches = (images[at : at + BATCH].astype(np.float32) / np.float32(255) for at in range(0, len(images), BATCH))
+    return np.concatenate([activations(program, pixels)[-1] for pixels in batches])
 
 
 def activations(program: Contents, pixels: Float32) -> list[Float32]:
@@ -74,7 +75,7 @@ def activations(program: Contents, pixels: Float32) -> list[Float32]:
 
     Args:
         program: the contents of the int8 program.
-        pixels: float32 [N, 1, 28, 28] in [0, 1].
+        pixels: float32 [N, C, H, W] in [0, 1].
 
     Returns:
         float32 [N, out], or [N, out, height, width], for each layer: the values that its int8 outputs represent.

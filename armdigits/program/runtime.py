@@ -13,11 +13,11 @@ from torch import Tensor
 
 from armdigits.core import files, paths, records
 from armdigits.core.errors import BadInput, stderr_muted
-from armdigits.data.dataset import IMAGE_SHAPE
+from armdigits.core.shape import Shape
+from armdigits.data.dataset import pixels_of
 
-Forward = Callable[[Tensor], Tensor]  # images float32 [N, 1, 28, 28] -> logits float32 [N, 10]
+Forward = Callable[[Tensor], Tensor]  # images float32 [N, C, H, W] -> logits float32 [N, classes]
 
-IMAGE = (1, *IMAGE_SHAPE)
 MAGIC = b"ET12"  # file identifier of ExecuTorch's program flatbuffer, at bytes 4 to 8
 AGAIN = "run: dvc repro --force quantize"
 
@@ -71,6 +71,7 @@ class Program:
     passes for one of 28x28, and an int8 program turns NaN into a plausible digit. This class checks both.
 
     Attributes:
+        shape: of an image.
         max_batch: the largest number of images per call.
         forward, view: the calls without the checks, for contiguous images that pass `check`; see `Loaded`.
     """
@@ -79,18 +80,19 @@ class Program:
         """Load the bytes of a program; `name` appears in the messages.
 
         Raises:
-            BadInput: the bytes are not a complete ExecuTorch program, or one for images of another shape.
+            BadInput: the bytes are not a complete ExecuTorch program for images.
         """
         _check_extent(content, name)
         try:
             self.forward, self.view, (self.max_batch, *shape) = load(content)
         except RuntimeError as error:
             raise BadInput(f"{name}: the runtime cannot load it ({str(error).splitlines()[0]}); {AGAIN}") from None
-        if tuple(shape) != IMAGE:
-            raise BadInput(f"{name}: expected a program for images {list(IMAGE)}, found {shape}; {AGAIN}")
+        if len(shape) != 3:
+            raise BadInput(f"{name}: expected a program for images [channels, height, width], found {shape}; {AGAIN}")
+        self.shape: Shape = (shape[0], shape[1], shape[2])
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The logits float32 [N, 10] of images float32 [N, 1, 28, 28] in [0, 1], 1 <= N <= `max_batch`.
+        """The logits float32 [N, classes] of images float32 [N, *shape] in [0, 1], 1 <= N <= `max_batch`.
 
         Raises:
             BadInput: as `check`.
@@ -101,9 +103,9 @@ class Program:
     def check(self, images: Tensor) -> None:
         """Raise BadInput when the images have another type, shape or range than the program takes."""
         shape = images.shape
-        if images.dtype is not torch.float32 or shape[1:] != IMAGE or not 0 < shape[0] <= self.max_batch:
+        if images.dtype is not torch.float32 or shape[1:] != self.shape or not 0 < shape[0] <= self.max_batch:
             raise BadInput(
-                f"images: expected float32 [1 to {self.max_batch}, 1, 28, 28], "
+                f"images: expected float32 [1 to {self.max_batch}, {str(list(self.shape))[1:]}, "
                 f"got {str(images.dtype).removeprefix('torch.')} {list(shape)}"
             )
         smallest, largest = torch.aminmax(images)
@@ -112,15 +114,18 @@ class Program:
             raise BadInput(f"images: expected pixels from 0 to 1 (pixel / 255) and no NaN, got {low:.4g} to {high:.4g}")
 
     def logits_of(self, images: Tensor) -> Tensor:
-        """The logits float32 [N, 10] of any number of images, in batches of at most `max_batch`.
+        """The logits float32 [N, classes] of any number of images uint8 [N, *shape], or their pixels float32.
+
+        They are computed in batches of at most `max_batch`.
 
         Raises:
             BadInput: as `check`.
         """
         logits, start = torch.empty(0), 0
         for batch in images.split(self.max_batch):
-            self.check(batch)
-            found = self.view(batch.contiguous())  # copied below, before the next call overwrites it
+            pixels = pixels_of(batch) if batch.dtype == torch.uint8 else batch
+            self.check(pixels)
+            found = self.view(pixels.contiguous())  # copied below, before the next call overwrites it
             if start == 0:
                 logits = found.new_empty(len(images), found.shape[1])
             logits[start : start + len(batch)] = found
@@ -128,12 +133,19 @@ class Program:
         return logits
 
 
-def write_programs(programs: Mapping[Path, bytes], weights_sha256: str, classes: list[str]) -> None:
-    """Write the programs, then the record with their digests, that of the weights, and the names of the classes."""
+def write_programs(programs: Mapping[Path, bytes], weights_sha256: str, data: records.Provenance) -> None:
+    """Write the programs, then the record with their digests, that of the weights, and what the data were."""
     for path, content in programs.items():
         files.write_bytes(path, content)
     digests = {path.name: files.sha256(content) for path, content in programs.items()}
-    record = records.Programs(weights_sha256=weights_sha256, programs_sha256=digests, classes=classes)
+    record = records.Programs(
+        format=2,
+        weights_sha256=weights_sha256,
+        programs_sha256=digests,
+        shape=data.shape,
+        reading=data.reading,
+        classes=data.classes,
+    )
     records.write(paths.PROGRAM_RECORD, record)
 
 
@@ -141,9 +153,13 @@ def read_program(path: Path, weights_sha256: str | None = None) -> Program:
     """Load a program that `quantize` wrote.
 
     Raises:
-        BadInput: as `read_content`, or as `Program`.
+        BadInput: as `read_content` or `Program`, or it is one for images of another shape than its record says.
     """
-    return Program(read_content(path, weights_sha256), path)
+    program = Program(read_content(path, weights_sha256), path)
+    expected = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize").shape
+    if program.shape != expected:
+        raise BadInput(f"{path}: for images {list(program.shape)}, but its record says {list(expected)}; {AGAIN}")
+    return program
 
 
 def read_content(path: Path, weights_sha256: str | None = None) -> bytes:

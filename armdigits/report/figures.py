@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
+from armdigits.pictures.shown import shown
+
 mpl.use("agg")
 COLUMNS = 8
 COLORS = {"eager": "#8b93a0", "fp32": "#2563c9", "int8": "#d9660b"}  # charts.py uses the same
@@ -39,8 +41,8 @@ def use_log_axis(axes: Axes, low: float, high: float) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def digits_grid(title: str, images: NDArray[np.uint8], captions: list[str]) -> bytes:
-    """A PNG that shows images uint8 [N, 28, 28] in rows of eight, dark on light, each over its caption."""
+def image_grid(title: str, images: NDArray[np.uint8], captions: list[str], reading: str) -> bytes:
+    """A PNG that shows images uint8 [N, C, H, W] in rows of eight, ink dark on light, each over its caption."""
     rows = max(1, math.ceil(len(captions) / COLUMNS))
     figure = Figure(figsize=(COLUMNS * 1.25, rows * 1.6 + 0.6), layout="constrained")
     figure.suptitle(title, parse_math=False)
@@ -48,7 +50,7 @@ def digits_grid(title: str, images: NDArray[np.uint8], captions: list[str]) -> b
     for position, axes in enumerate(figure.subplots(rows, COLUMNS, squeeze=False).flat):
         axes.axis("off")
         if position < len(captions):
-            axes.imshow(images[position], cmap="gray_r", vmin=0, vmax=255)
+            axes.imshow(shown(images[position], reading))
             axes.set_title(captions[position], y=-0.3, fontsize=min(9, 160 / longest), parse_math=False)
     return png(figure)
 

@@ -22,6 +22,7 @@ from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import confident_mistakes, logits_of
+from armdigits.pictures.shown import shown
 from armdigits.report import charts, comparison, results
 from armdigits.report.templates import package_files, template
 
@@ -128,12 +129,13 @@ def f1_scores(classes: dict[str, records.ClassScores]) -> dict[str, Any]:
 def mistakes(test: Split, count: int) -> dict[str, Any]:
     """Up to `count` wrong predictions with the highest probability, as `tiles`, and the `total` number of mistakes."""
     model, _ = read_checkpoint(paths.MODEL)
-    classes = read_provenance().classes
-    wrong, predicted, confidence = confident_mistakes(logits_of(model, test.pixels()), test.targets())
+    data = read_provenance()
+    classes = data.classes
+    wrong, predicted, confidence = confident_mistakes(logits_of(model, test.images), test.targets())
     tiles = []
     for image, label, probability in zip(wrong[:count].tolist(), predicted, confidence, strict=False):
         png = io.BytesIO()
-        Image.fromarray(255 - test.images[image].numpy()).save(png, "png", optimize=True)
+        Image.fromarray(shown(test.images[image].numpy(), data.reading)).save(png, "png", optimize=True)
         names = {"shown": classes[int(test.labels[image])], "predicted": classes[int(label)]}
         tiles.append({"png": _base64(png.getvalue()), "probability": float(probability), **names})
     return {"tiles": tiles, "total": len(wrong)}

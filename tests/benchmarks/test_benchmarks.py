@@ -22,7 +22,7 @@ scaling.main({1: 3, 2: 3}, (1000,), 1)
 
 def test_noise_has_the_shape_of_digits_and_every_label():
     data = noise(20)
-    assert data.images.shape == (20, 28, 28)
+    assert data.images.shape == (20, 1, 28, 28)
     assert data.labels.tolist() == list(range(10)) * 2
 
 

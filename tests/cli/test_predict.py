@@ -16,15 +16,14 @@ import torch
 from PIL import Image
 
 from armdigits.cli import main
-from armdigits.cli.predict import digit_reader
 from armdigits.cli.predict import line as line_of
-from armdigits.core import paths
+from armdigits.cli.predict import picture_reader
+from armdigits.core import paths, records
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from armdigits.data import sources
 from armdigits.data.dataset import Split, read_split
-from armdigits.pictures.reading import mnist_image
-from tests.helpers import PARAMETERS, ROOT, needs_mnist
+from tests.helpers import PARAMETERS, ROOT, mnist_image, needs_mnist, program_record
 
 SIZES = (28, 63, 224)
 
@@ -42,10 +41,10 @@ def picture(image: torch.Tensor, choice: random.Random) -> bytes:
 def share_right(test: Split, count: int) -> float:
     """The accuracy on pictures of `count` test images, drawn with a fixed seed."""
     choice = random.Random(1)  # noqa: S311
-    read = digit_reader("int8", list("0123456789"))
+    read = picture_reader("int8", program_record())
     right = 0
     for position in choice.sample(range(len(test)), count):
-        right += int(np.argmax(read(picture(test.images[position], choice)).probabilities)) == int(
+        right += int(np.argmax(read(picture(test.images[position, 0], choice)).probabilities)) == int(
             test.labels[position]
         )
     return right / count
@@ -56,7 +55,7 @@ def pictures(ran: Path) -> Path:
     """A project that has run, with some pictures in it."""
     test = read_split(paths.TEST_DATA)
     for number in range(3):
-        (ran / f"{number}.png").write_bytes(picture(test.images[number], random.Random(number)))  # noqa: S311
+        (ran / f"{number}.png").write_bytes(picture(test.images[number, 0], random.Random(number)))  # noqa: S311
     (ran / "empty.png").touch()
     (ran / "text.png").write_text("no picture", "utf-8")
     Image.new("L", (30, 30), 255).save(ran / "blank.png")
@@ -134,7 +133,7 @@ def test_show_writes_the_picture_beside_the_image_that_the_program_saw(pictures,
     seen = np.asarray(Image.open("seen.png"))
     for number, name in enumerate(("0.png", "1.png")):
         top = 20 + number * 324
-        image = seen[top : top + 280, 320:600].reshape(28, 10, 28, 10)
+        image = seen[top : top + 280, 320:600, 0].reshape(28, 10, 28, 10)
         assert (image == image[:, :1, :, :1]).all()
         assert (image[:, 0, :, 0] == mnist_image(Path(name).read_bytes())).all()
 
@@ -198,8 +197,9 @@ def test_a_missing_program_names_the_stage_that_writes_it(pictures, capsys):
 
 
 def test_a_program_for_another_number_of_classes_is_refused(pictures):
+    record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
     with pytest.raises(BadInput, match="models/int8.pte: expected 2 logits, one for each class, found 10"):
-        digit_reader("int8", ["a", "b"])(Path("0.png").read_bytes())
+        picture_reader("int8", record.model_copy(update={"classes": ["a", "b"]}))(Path("0.png").read_bytes())
 
 
 def test_a_damaged_program_is_refused(pictures, capsys):

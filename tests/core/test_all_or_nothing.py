@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from armdigits.core import files
 from armdigits.core.errors import Failure
+from armdigits.core.shape import MNIST
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.program import build
 from tests.helpers import results, run_stage_here
@@ -98,7 +99,7 @@ def test_a_failure_of_executorchs_flatc_names_the_temporary_folder(
 @pytest.mark.slow
 def test_a_full_temporary_folder_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ExecuTorch writes a program with its own tool, in a temporary folder."""
-    exported = build.export(NeuralNetwork(use_dropout=False), 8)
+    exported = build.export(NeuralNetwork(use_dropout=False), MNIST, 8)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with (
         mounted(tmp_path, "size=16k"),

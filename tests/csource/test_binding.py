@@ -27,7 +27,7 @@ def program(ran: Path) -> CProgram:
 def test_arrays_and_tensors_of_both_types_give_the_int8_programs_logits(program: CProgram) -> None:
     test = read_split(paths.TEST_DATA)
     expected = read_program(paths.INT8_PROGRAM).logits_of(test.pixels())
-    images = test.images.unsqueeze(1)
+    images = test.images
     for logits in (
         torch.from_numpy(program(images.numpy())),
         torch.from_numpy(program(test.pixels().numpy())),
@@ -49,11 +49,11 @@ def test_a_function_keeps_its_library_loaded(ran: Path) -> None:
 @pytest.mark.parametrize(
     "images",
     [
-        np.zeros((1, 28, 27), np.uint8),
+        np.zeros((1, 1, 28, 27), np.uint8),
         np.zeros(784, np.uint8),
-        np.zeros((1, 28, 28), np.float64),
-        np.full((1, 28, 28), 1.1, np.float32),
-        np.full((1, 28, 28), np.nan, np.float32),
+        np.zeros((1, 1, 28, 28), np.float64),
+        np.full((1, 1, 28, 28), 1.1, np.float32),
+        np.full((1, 1, 28, 28), np.nan, np.float32),
     ],
     ids=lambda images: f"{images.dtype}{images.shape}{images.flat[0]}",
 )
@@ -63,7 +63,7 @@ def test_other_images_are_refused(program: CProgram, images: np.ndarray) -> None
 
 
 def test_no_images_give_no_logits(program: CProgram) -> None:
-    assert program(np.zeros((0, 28, 28), np.uint8)).shape == (0, 10)
+    assert program(np.zeros((0, 1, 28, 28), np.uint8)).shape == (0, 10)
 
 
 def test_the_library_is_compiled_once_and_anew_when_the_source_changes(
@@ -83,7 +83,7 @@ def test_a_truncated_library_is_built_again(ran: Path) -> None:
     library = build()
     content = library.read_bytes()
     library.write_bytes(content[:5000])
-    assert read_c_program()(np.zeros((1, 28, 28), np.uint8)).shape == (1, 10)
+    assert read_c_program()(np.zeros((1, 1, 28, 28), np.uint8)).shape == (1, 10)
     assert library.read_bytes() == content
 
 
@@ -100,7 +100,7 @@ def test_in_a_read_only_project_the_library_is_built_in_a_temporary_folder(
 ) -> None:
     shutil.rmtree(paths.C_LIBRARIES, ignore_errors=True)
     monkeypatch.setattr(paths, "C_LIBRARIES", Path("/proc/c"))  # for root, too
-    assert read_c_program()(np.zeros((1, 28, 28), np.uint8)).shape == (1, 10)
+    assert read_c_program()(np.zeros((1, 1, 28, 28), np.uint8)).shape == (1, 10)
 
 
 def set_source(text: str) -> None:
@@ -140,7 +140,7 @@ def test_a_missing_source_names_the_stage_to_run(folder: Path) -> None:
 def test_neither_torch_nor_executorch_is_imported(ran: Path) -> None:
     code = (
         "import sys, numpy\nfrom armdigits.csource.binding import read_c_program\n"
-        "read_c_program()(numpy.zeros((1, 28, 28), numpy.uint8))\n"
+        "read_c_program()(numpy.zeros((1, 1, 28, 28), numpy.uint8))\n"
         "import armdigits.pictures.reading, armdigits.cli.predict\n"
         "print({'torch', 'executorch'} & set(sys.modules))"
     )

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import MNIST
 from armdigits.csource import binding, emulate, toolchain
 from armdigits.csource.generate import About, multiplications, sources, stack_bytes
 from armdigits.program import reference
 from armdigits.program.contents import Activation, Contents, Convolution, MaxPool, Window
 from tests.program.networks import PIXEL, contents, convolutional, halves, linear, network, pictures
 
-ABOUT = About("folder shapes", ("a circle", "a cross"), "98 % of 10 test images", "ab" * 32)
+ABOUT = About("folder shapes", MNIST, "ink", ("a circle", "a cross"), "98 % of 10 test images", "ab" * 32)
 NETWORK, CONVOLUTIONAL = network(784, 96, 256, 10), convolutional()
 COMPILERS = {"zig": [sys.executable, "-m", "ziglang", "cc", *toolchain.HERE], "gcc": ["gcc"], "clang": ["clang"]}
 FUSED = ["-O3", "-march=native", "-ffp-contract=fast"]
@@ -28,7 +29,7 @@ SVE = ["aarch64-linux-gnu-gcc", "-static", "-march=armv8-a+sve"]
 FILTER = """#include <stdio.h>
 #include "digits.h"
 int main(void) {
-  uint8_t image[DIGITS_PIXELS];
+  uint8_t image[DIGITS_VALUES];
   float logits[DIGITS_CLASSES];
   while (fread(image, 1, sizeof image, stdin) == sizeof image) {
     digits_logits(image, logits);
@@ -228,15 +229,15 @@ def test_lines_are_at_most_120_columns_wide() -> None:
 def test_the_head_says_how_much_stack_a_program_needs() -> None:
     for program in (NETWORK, CONVOLUTIONAL):
         head = sources(program, ABOUT)["digits.c"][:1500]
-        assert f"less than {stack_bytes(program) // 1024} kB of stack" in head
-    assert stack_bytes(NETWORK) == 4096
+        assert f"less than {stack_bytes(program, MNIST) // 1024} kB of stack" in head
+    assert stack_bytes(NETWORK, MNIST) == 4096
     assert "28x28x1-7x8x4-7x8x8-3x4x6-20-10" in head
 
 
 def test_multiplications_are_counted_with_the_windows_of_convolutions() -> None:
-    assert multiplications(NETWORK) == 784 * 96 + 96 * 256 + 256 * 10
+    assert multiplications(NETWORK, MNIST) == 784 * 96 + 96 * 256 + 256 * 10
     first, second, third = 14 * 24 * 4 * 15, 7 * 8 * 8 * 4 * 9, 6 * 8 * 6 * 8 * 6
-    assert multiplications(CONVOLUTIONAL) == first + second + third + 72 * 20 + 20 * 10
+    assert multiplications(CONVOLUTIONAL, MNIST) == first + second + third + 72 * 20 + 20 * 10
 
 
 def wide() -> Contents:

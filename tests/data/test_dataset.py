@@ -26,9 +26,9 @@ def test_the_record_counts_the_images_of_each_class(folder: Path) -> None:
     assert record.of(paths.TEST_DATA).images_of_class == [3] * 10
 
 
-def test_pixels_are_floats_from_0_to_1_with_a_channel() -> None:
-    images = torch.zeros(1, 28, 28, dtype=torch.uint8)
-    images[0, 0, :3] = torch.tensor([0, 51, 255])
+def test_pixels_are_floats_from_0_to_1() -> None:
+    images = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    images[0, 0, 0, :3] = torch.tensor([0, 51, 255])
     split = Split(images, torch.tensor([3], dtype=torch.uint8))
     pixels = split.pixels()
     assert pixels.shape == (1, 1, 28, 28)
@@ -39,11 +39,17 @@ def test_pixels_are_floats_from_0_to_1_with_a_channel() -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (torch.zeros(2, 28, 28), torch.zeros(2, dtype=torch.uint8), "images: expected uint8"),
-        (torch.zeros(2, 27, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"got uint8 \[2, 27, 28\]"),
-        (torch.zeros(3, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"expected uint8 \[2, 28, 28\]"),
-        (torch.zeros(2, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "labels: expected uint8"),
-        (torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8), "at least one"),
+        (torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.uint8), "images: expected uint8"),
+        (torch.zeros(2, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"got uint8 \[2, 28, 28\]"),
+        (torch.zeros(2, 2, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"got \[2, 28, 28\]"),
+        (
+            torch.zeros(2, 1, 7, 28, dtype=torch.uint8),
+            torch.zeros(2, dtype=torch.uint8),
+            r"8 to 224 pixels, got \[1, 7, 28\]",
+        ),
+        (torch.zeros(3, 1, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"uint8 \[2, C, H, W\], got"),
+        (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "labels: expected uint8"),
+        (torch.zeros(0, 1, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8), "at least one"),
     ],
 )
 def test_a_split_refuses_other_shapes_types_and_labels(

@@ -12,10 +12,9 @@ from PIL import Image
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset
 from armdigits.data import folder as pictures
-from armdigits.pictures.reading import mnist_image
-from tests.helpers import ASCII, needs_utf8_names, run, write_pictures
+from tests.helpers import ASCII, IMAGES, mnist_image, needs_utf8_names, run, write_pictures
 
-MINE = Dataset(name="folder", path="mine", validation=6, seed=1)
+MINE = Dataset(name="folder", path="mine", validation=6, seed=1, **IMAGES)
 
 
 @pytest.fixture
@@ -150,7 +149,7 @@ def test_a_folder_whose_real_name_is_not_utf8_is_refused_before_a_picture_is_rea
 def test_names_of_classes_do_not_depend_on_the_locale(folder: Path) -> None:
     write_pictures(folder / "mine", 10, {os.fsdecode("ä".encode()): 3, os.fsdecode("か".encode()): 4})
     code = "from armdigits.core.parameters import Dataset; from armdigits.data import folder\n"
-    code += "mine = Dataset(name='folder', path='mine', validation=7, seed=1)\n"
+    code += f"mine = Dataset(name='folder', path='mine', validation=7, seed=1, **{IMAGES})\n"
     code += "print(ascii(folder.survey(mine).classes), ascii(folder.load(mine).classes))"
     done = run(folder, sys.executable, "-c", code, **ASCII)
     assert done.stdout == f"{('ä', 'か')!a} {('ä', 'か')!a}\n", done.stderr
@@ -165,7 +164,7 @@ def test_a_path_may_have_spaces_and_umlauts_and_be_absolute(folder: Path, absolu
     assert pictures.load(MINE.model_copy(update={"path": path})).classes == ("$x$", "ä ö")
 
 
-ADDED = Dataset(name="digits", path="mine", validation=200, seed=1)
+ADDED = Dataset(name="digits", path="mine", validation=200, seed=1, **IMAGES)
 
 
 def test_added_pictures_get_the_labels_of_the_data_set(folder: Path) -> None:

@@ -16,9 +16,10 @@ from armdigits.core.files import LFS_POINTER
 from armdigits.core.parameters import Dataset
 from armdigits.data import idx
 from armdigits.data.dataset import Split
-from tests.helpers import MNIST, needs_mnist, some_images, write_idx
+from tests.helpers import IMAGES, MIRROR, needs_mnist, some_images, write_idx
 
-FASHION = Dataset(name="idx", path="fashion", validation=20, seed=1)
+FASHION = Dataset(name="idx", path="fashion", validation=20, seed=1, **IMAGES)
+CLASSES = tuple(f"class {number}" for number in range(10))
 TRAIN, TEST = some_images(60, 1), some_images(30, 2)
 
 
@@ -50,13 +51,13 @@ def test_four_files_are_read_compressed_or_not_with_any_prefix(folder: Path, com
     images = idx.load(FASHION)
     assert torch.equal(images.train.images, TRAIN.images)
     assert torch.equal(images.test.labels, TEST.labels)
-    assert images.classes == tuple("0123456789")
+    assert images.classes == CLASSES
     assert len(images.source) == 4
 
 
 def test_the_survey_counts_what_is_loaded(fashion: Path) -> None:
     survey = idx.survey(FASHION)
-    assert survey[:3] == (tuple("0123456789"), 60, 30)
+    assert survey[:3] == (CLASSES, 60, 30)
     assert len(survey.files) == 4
 
 
@@ -64,15 +65,15 @@ def test_the_survey_counts_what_is_loaded(fashion: Path) -> None:
 def test_the_images_of_emnist_are_put_upright(folder: Path, prefix: str) -> None:
     write_idx(folder / "fashion", {"train": TRAIN, "test": TEST}, prefix)
     images = idx.load(FASHION)
-    assert torch.equal(images.train.images, TRAIN.images.transpose(1, 2))
-    assert torch.equal(images.test.images, TEST.images.transpose(1, 2))
+    assert torch.equal(images.train.images, TRAIN.images.transpose(2, 3))
+    assert torch.equal(images.test.images, TEST.images.transpose(2, 3))
 
 
-def test_labels_may_start_at_1_and_have_gaps_and_are_the_names_of_the_classes(folder: Path) -> None:
+def test_labels_may_start_at_1_and_have_gaps_and_the_names_of_the_classes_say_so(folder: Path) -> None:
     splits = {name: Split(split.images, split.labels * 2 + 1) for name, split in (("train", TRAIN), ("t10k", TEST))}
     write_idx(folder / "fashion", splits)
     images = idx.load(FASHION)
-    assert images.classes == ("1", "3", "5", "7", "9", "11", "13", "15", "17", "19")
+    assert images.classes == tuple(f"class {label}" for label in range(1, 20, 2))
     assert torch.equal(images.train.labels, TRAIN.labels)
 
 
@@ -89,13 +90,13 @@ def test_a_file_may_name_the_classes(fashion: Path) -> None:
 
 @needs_mnist
 def test_mnists_own_files_are_read_as_the_data_set_mnist_is(folder: Path) -> None:
-    shutil.copytree(MNIST, folder / "fashion")
+    shutil.copytree(MIRROR, folder / "fashion")
     images = idx.load(FASHION)
     assert (len(images.train), len(images.test)) == (60_000, 10_000)
     assert images.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
 
 
-IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TRAIN_IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 HEADER = struct.pack(">4B3I", 0, 0, 8, 3, 60, 28, 28)
 SAME_LABELS = struct.pack(">4BI", 0, 0, 8, 1, 60) + bytes(60)
 
@@ -108,19 +109,19 @@ def images(*shape: int) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        (IMAGES, b"", "expected an IDX file of magic number 0x00000803 (uint8, 3 dimensions), found an empty file"),
-        (IMAGES, b"\0\0\x0d\3" + HEADER[4:], "expected an IDX file of magic number 0x00000803 (uint8, 3 dimensions), "
+        (TRAIN_IMAGES, b"", "expected an IDX file of magic number 0x00000803 or 0x00000804 (uint8, 3 or 4 dimensions), found an empty file"),
+        (TRAIN_IMAGES, b"\0\0\x0d\3" + HEADER[4:], "expected an IDX file of magic number 0x00000803 or 0x00000804 (uint8, 3 or 4 dimensions), "
          "found 0x00000d03"),
         (LABELS, HEADER, "expected an IDX file of magic number 0x00000801 (uint8, 1 dimension), found 0x00000803"),
-        (IMAGES, HEADER[:10], "ends within its header; copy it again"),
-        (IMAGES, images(1, 32, 20), "expected images of 28x28 pixels, found 32x20"),
-        (IMAGES, images(59, 28, 28), "59 images, but 60 labels in " + LABELS),
+        (TRAIN_IMAGES, HEADER[:10], "ends within its header; copy it again"),
+        (TRAIN_IMAGES, images(1, 32, 20), "expected images of 28x28 pixels, found 32x20"),
+        (TRAIN_IMAGES, images(59, 28, 28), "59 images, but 60 labels in " + LABELS),
         (LABELS, SAME_LABELS[:-1], "expected 60 bytes after the header, found 59; copy it again"),
-        (IMAGES, HEADER + bytes(47_041), "expected 47,040 bytes after the header, found 47,041; copy it again"),
-        (IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, 2_000_000, 28, 28), "expected at most 1,000,000,000 bytes after the "
+        (TRAIN_IMAGES, HEADER + bytes(47_041), "expected 47,040 bytes after the header, found 47,041; copy it again"),
+        (TRAIN_IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, 2_000_000, 28, 28), "expected at most 1,000,000,000 bytes after the "
          "header, which says 1,568,000,000"),
-        (IMAGES, LFS_POINTER + b"v1", "a Git LFS pointer, not the file itself; run: git lfs pull"),
-        (IMAGES, gzip.compress(HEADER), "is compressed; add .gz to its name"),
+        (TRAIN_IMAGES, LFS_POINTER + b"v1", "a Git LFS pointer, not the file itself; run: git lfs pull"),
+        (TRAIN_IMAGES, gzip.compress(HEADER), "is compressed; add .gz to its name"),
         (LABELS, SAME_LABELS, "labels that no training image has"),
     ],
     ids=["empty", "floats", "images as labels", "header", "size", "count", "length", "longer", "huge", "LFS",
@@ -148,15 +149,15 @@ def test_a_compressed_file_that_expands_to_more_than_its_header_says_is_not_expa
 
 
 def test_a_file_without_end_is_refused_before_it_is_opened(fashion: Path) -> None:
-    for name, reason in ((f"{IMAGES}.gz", "not a regular file"), ("classes.txt", "not a regular file")):
+    for name, reason in ((f"{TRAIN_IMAGES}.gz", "not a regular file"), ("classes.txt", "not a regular file")):
         (fashion / name).unlink(missing_ok=True)
         os.mkfifo(fashion / name)
         assert refusal(fashion) == f"fashion/{name}: cannot be read ({reason})"
         (fashion / name).unlink()
         write_idx(fashion, {"train": TRAIN})
-    with (fashion / f"{IMAGES}.gz").open("wb") as file:
+    with (fashion / f"{TRAIN_IMAGES}.gz").open("wb") as file:
         file.truncate(10_000_000_000)  # sparse: it takes no space
-    assert refusal(fashion) == f"fashion/{IMAGES}.gz: cannot be read (larger than 1,000 MB)"
+    assert refusal(fashion) == f"fashion/{TRAIN_IMAGES}.gz: cannot be read (larger than 1,000 MB)"
 
 
 def test_a_gz_file_that_a_browser_has_decompressed_is_named_with_the_remedy(fashion: Path) -> None:
@@ -167,7 +168,7 @@ def test_a_gz_file_that_a_browser_has_decompressed_is_named_with_the_remedy(fash
 
 def test_images_that_are_cut_off_are_refused_when_they_are_read(folder: Path) -> None:
     write_idx(folder / "fashion", {"train": TRAIN, "t10k": TEST})
-    path = folder / "fashion" / f"{IMAGES}.gz"
+    path = folder / "fashion" / f"{TRAIN_IMAGES}.gz"
     path.write_bytes(gzip.compress(unpack(path)[:-1]))
     idx.survey(FASHION)
     with pytest.raises(BadInput, match="^fashion/.*expected 47,040 bytes after the header, found 47,039; copy it"):
@@ -203,7 +204,7 @@ def test_the_files_of_two_data_sets_in_one_folder_are_refused(fashion: Path) -> 
 def test_one_class_is_refused(folder: Path) -> None:
     splits = {name: Split(split.images, split.labels * 0) for name, split in (("train", TRAIN), ("t10k", TEST))}
     write_idx(folder / "fashion", splits)
-    assert refusal(folder) == "fashion: expected 2 to 100 classes, found 1 (0)"
+    assert refusal(folder) == "fashion: expected 2 to 100 classes, found 1 (class 0)"
 
 
 def test_more_than_100_classes_are_refused(folder: Path) -> None:

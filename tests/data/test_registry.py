@@ -11,13 +11,14 @@ import yaml
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Dataset, check_sizes, parse_parameters
+from armdigits.core.shape import MNIST
 from armdigits.data import registry
 from armdigits.data.dataset import Split
 from armdigits.data.images import Images
 from armdigits.data.survey import HEADER, Survey, checksums, hold
-from tests.helpers import PARAMETERS, some_images, write_idx, write_pictures
+from tests.helpers import IMAGES, PARAMETERS, some_images, write_idx, write_pictures
 
-DIGITS = Dataset(name="digits", path=None, validation=200, seed=1)
+DIGITS = Dataset(name="digits", path=None, validation=200, seed=1, **IMAGES)
 
 
 def test_an_unknown_name_is_refused_with_all_that_there_are() -> None:
@@ -29,7 +30,7 @@ def test_an_unknown_name_is_refused_with_all_that_there_are() -> None:
 
 def test_the_survey_of_digits_counts_what_is_loaded() -> None:
     survey, images = registry.survey(DIGITS), registry.load(DIGITS)
-    assert survey == (images.classes, len(images.train), len(images.test), (), 0, 0)
+    assert survey == (images.classes, len(images.train), len(images.test), (), MNIST, 0, 0)
 
 
 def test_pictures_are_added_to_the_training_images_of_digits(folder: Path) -> None:
@@ -63,7 +64,7 @@ def test_images_of_another_size_in_a_data_set_of_ones_own_are_refused_in_one_lin
 
 def test_the_digest_changes_with_content_and_names_only(folder: Path) -> None:
     def record() -> dict[str, str]:
-        dataset = Dataset(name="folder", path="mine", validation=6, seed=1)
+        dataset = Dataset(name="folder", path="mine", validation=6, seed=1, **IMAGES)
         return registry.record(dataset, registry.survey(dataset))
 
     write_pictures(folder / "mine", 10)
@@ -80,7 +81,7 @@ def test_the_digest_changes_with_content_and_names_only(folder: Path) -> None:
 
 def test_the_checksums_of_idx_files_are_recorded_once_and_hold_from_then_on(folder: Path) -> None:
     write_idx(folder / "my fashion", {"train": some_images(60, 1), "t10k": some_images(30, 2)})
-    dataset = Dataset(name="idx", path="my fashion", validation=20, seed=1)
+    dataset = Dataset(name="idx", path="my fashion", validation=20, seed=1, **IMAGES)
     registry.record(dataset, registry.survey(dataset))
     written = paths.CHECKSUMS.read_text("utf-8")
     subprocess.run(["sha256sum", "--check", "--strict", paths.CHECKSUMS], check=True)

@@ -20,7 +20,7 @@ import torch
 from armdigits.core.errors import BadInput, Failure
 from armdigits.core.files import LFS_POINTER
 from armdigits.data import sources
-from tests.helpers import MNIST, needs_mnist
+from tests.helpers import MIRROR, needs_mnist
 
 NAMES = list(sources.ARRAYS)
 
@@ -28,8 +28,8 @@ NAMES = list(sources.ARRAYS)
 def test_digits_have_mnists_margin_and_the_published_checksum() -> None:
     train, test, source = sources.digits(seed=1)
     assert (len(train), len(test)) == (1437, 360)
-    assert train.images[:, 4:24, 4:24].max() == 255
-    assert train.images[:, :4].max() == 0, "the margin is background"
+    assert train.images[:, :, 4:24, 4:24].max() == 255
+    assert train.images[:, :, :4].max() == 0, "the margin is background"
     assert source == {"sklearn.datasets.load_digits": sources.DIGITS_SHA256}
 
 
@@ -329,7 +329,7 @@ def test_an_array_other_than_the_published_one_is_refused(tmp_path: Path, conten
 
 @needs_mnist
 def test_mnist_is_read_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATA_MIRROR", str(MNIST))
+    monkeypatch.setenv("DATA_MIRROR", str(MIRROR))
     train, test, source = sources.mnist(tmp_path / "downloads")
     assert (len(train), len(test)) == (60_000, 10_000)
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
@@ -339,9 +339,9 @@ def test_mnist_is_read_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @needs_mnist
 def test_mnist_is_downloaded_over_http_and_a_swapped_file_is_refused(mirror: Mirror, tmp_path: Path) -> None:
     for name in NAMES:
-        shutil.copy(MNIST / name, mirror.folder / name)
+        shutil.copy(MIRROR / name, mirror.folder / name)
     train, _, _ = sources.mnist(tmp_path / "downloads")
     assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
-    shutil.copy(MNIST / NAMES[1], mirror.folder / NAMES[3])
+    shutil.copy(MIRROR / NAMES[1], mirror.folder / NAMES[3])
     with pytest.raises(BadInput, match=f"{NAMES[3]}: expected MD5"):
         sources.mnist(tmp_path / "others")

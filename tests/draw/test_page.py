@@ -16,17 +16,16 @@ from PIL import Image, ImageDraw, ImageFilter
 from selenium.webdriver.common.keys import Keys
 
 from armdigits.cli import main
-from armdigits.cli.predict import digit_reader
+from armdigits.cli.predict import picture_reader
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.csource.binding import read_c_program
 from armdigits.data.dataset import pixels_of, read_provenance, read_split
 from armdigits.draw.page import DRAW, render
 from armdigits.pictures.confidence import UNSURE
-from armdigits.pictures.reading import mnist_image
 from armdigits.program.runtime import read_program
 from tests.draw.browser import Page, Strokes, browser, needs_browser
-from tests.helpers import ROOT
+from tests.helpers import ROOT, mnist_image, program_record
 
 DIGITS: dict[int, Strokes] = {
     0: [[(128, 40), (180, 60), (195, 128), (180, 195), (128, 215), (75, 195), (60, 128), (75, 60), (128, 40)]],
@@ -147,7 +146,7 @@ def test_twenty_drawings_give_the_image_and_the_digit_of_predict_on_their_png(
     page: Page, pipeline: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(pipeline)
-    read = digit_reader("c", list("0123456789"))
+    read = picture_reader("c", program_record())
     for number in range(20):
         page.draw(slanted(number % 10, number), WIDTHS[number % len(WIDTHS)])
         png = page.png()
@@ -219,7 +218,7 @@ def test_the_page_shows_the_probabilities_of_predict_and_the_time_of_a_call(
 ) -> None:
     monkeypatch.chdir(pipeline)
     page.draw(DIGITS[3], 18)
-    expected = digit_reader("c", list("0123456789"))(page.png()).probabilities
+    expected = picture_reader("c", program_record())(page.png()).probabilities
     shown = page.run("return [...page.bars.children].map((bar) => bar.innerText.split(/\\s/)[1])")
     assert shown == [f"{share * 100:.1f}" for share in expected]
     assert re.fullmatch(r"\d+(\.\d)? µs", page.text("time"))

@@ -14,6 +14,7 @@ from torch import Tensor
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import Model, load_parameters
+from armdigits.core.shape import MNIST
 from armdigits.models import networks
 from armdigits.models.checkpoint import (
     read_checkpoint,
@@ -111,7 +112,7 @@ def test_a_checkpoint_of_another_network_is_refused(model: NeuralNetwork) -> Non
 
 def test_the_checkpoint_of_a_convolutional_network_is_read_as_one(folder: Path) -> None:
     write_some_data()
-    model = networks.build("cnn", 10)
+    model = networks.build("cnn", MNIST, 10)
     write_checkpoint(paths.MODEL, model)
     read, _ = read_checkpoint(paths.MODEL)
     pixels = some_images(5).pixels()
@@ -147,7 +148,7 @@ def test_a_safetensors_file_without_a_record_is_refused(model: NeuralNetwork) ->
 
 def test_another_format_is_refused(model: NeuralNetwork) -> None:
     rewrite(lambda _, record: record.update(format=99))
-    with pytest.raises(BadInput, match="its record: format: input should be 2"):
+    with pytest.raises(BadInput, match="its record: format: input should be 3"):
         read_checkpoint(paths.MODEL)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from armdigits.core.errors import BadInput
+from armdigits.core.shape import MNIST
 from armdigits.models.cnn import ConvolutionalNetwork
 from armdigits.models.layers import layers_of, operations_of
 from armdigits.models.mlp import NeuralNetwork
@@ -15,19 +16,21 @@ from armdigits.models.mlp import NeuralNetwork
 
 def test_layers_come_in_the_order_in_which_they_run_with_their_shapes() -> None:
     model = NeuralNetwork()
-    assert [layer.name for layer in layers_of(model)] == [name for name, _ in model.named_children()]
-    assert [layer.shape for layer in layers_of(model)] == [(784,), *[(96,)] * 3, *[(256,)] * 3, (10,)]
-    assert all(layer.module is getattr(model, layer.name) for layer in layers_of(model))
+    assert [layer.name for layer in layers_of(model, MNIST)] == [name for name, _ in model.named_children()]
+    assert [layer.shape for layer in layers_of(model, MNIST)] == [(784,), *[(96,)] * 3, *[(256,)] * 3, (10,)]
+    assert all(layer.module is getattr(model, layer.name) for layer in layers_of(model, MNIST))
     assert model.training, "the mode is restored"
 
 
 def test_layers_inside_of_other_modules_are_found() -> None:
     model = nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(784, 5)), nn.ReLU(), nn.Linear(5, 2))
-    assert [layer.name for layer in layers_of(model)] == ["0.0", "0.1", "1", "2"]
+    assert [layer.name for layer in layers_of(model, MNIST)] == ["0.0", "0.1", "1", "2"]
 
 
 def test_operations_hold_their_relu_and_dropout_is_none() -> None:
-    found = [(operation.name, operation.shape, operation.relu) for operation in operations_of(ConvolutionalNetwork())]
+    found = [
+        (operation.name, operation.shape, operation.relu) for operation in operations_of(ConvolutionalNetwork(), MNIST)
+    ]
     assert found == [
         ("conv1", (16, 14, 14), True),
         ("conv2", (32, 14, 14), True),
@@ -43,7 +46,7 @@ def test_operations_hold_their_relu_and_dropout_is_none() -> None:
 def test_the_operations_one_after_the_other_compute_the_network() -> None:
     model, values = ConvolutionalNetwork().eval(), torch.rand(3, 1, 28, 28)
     expected = model(values)
-    for operation in operations_of(model):
+    for operation in operations_of(model, MNIST):
         values = operation(values)
     assert torch.equal(values, expected)
 
@@ -97,7 +100,7 @@ REFUSED = {
     ),
     "a size that does not fit": (
         nn.Sequential(nn.Flatten(), nn.Linear(700, 10)),
-        "the network fails on an image [1, 1, 28, 28]: mat1 and mat2 shapes cannot be multiplied (1x784 and 700x10)",
+        "fails on an image [1, 1, 28, 28]: mat1 and mat2 shapes cannot be multiplied (1x784 and 700x10)",
     ),
     "a sum": (
         Changed(lambda self, x: self.linear2(self.linear1(self.flatten(self.pool3(self.conv3(self.pool2(self.conv2(
@@ -123,6 +126,6 @@ REFUSED = {
 def test_what_no_program_can_be_made_of_is_refused_in_one_line_that_names_the_layer(case: str) -> None:
     model, message = REFUSED[case]
     with pytest.raises(BadInput) as caught:
-        operations_of(model)
+        operations_of(model, MNIST)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)

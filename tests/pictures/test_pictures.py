@@ -14,7 +14,7 @@ from armdigits.pictures.components import components
 from armdigits.pictures.confidence import confidence, shifted
 from armdigits.pictures.decode import WORKING_SIDE, decode
 from armdigits.pictures.normalise import THICK, normalise, stroke_width
-from armdigits.pictures.reading import mnist_image
+from tests.helpers import mnist_image
 from tests.pictures.drawings import STROKES, boxed, drawing, encoded, on_paper
 
 DIGITS = sorted(STROKES)
@@ -139,9 +139,9 @@ def test_a_large_picture_is_reduced_first():
 
 
 def test_the_positions_of_an_image_are_it_and_its_neighbours():
-    image = np.zeros((28, 28), np.uint8)
-    image[10, 12] = 255
-    where = [tuple(int(place[0]) for place in np.nonzero(moved)) for moved in shifted(image)]
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, 10, 12] = 255
+    where = [tuple(int(place[0]) for place in np.nonzero(moved[0])) for moved in shifted(image)]
     assert where == [(10, 12), (11, 12), (9, 12), (10, 13), (10, 11)]
 
 

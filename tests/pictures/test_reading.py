@@ -15,7 +15,7 @@ from scipy import ndimage
 from armdigits.core.errors import BadInput
 from armdigits.core.files import LFS_POINTER
 from armdigits.pictures.decode import decode
-from armdigits.pictures.reading import mnist_image
+from tests.helpers import mnist_image
 
 
 def encoded(values: NDArray[Any] | Image.Image, kind: str = "png", **options: Any) -> bytes:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from armdigits.core.shape import MNIST
 from armdigits.program import reference
 from armdigits.program.build import export, lower, quantize
 from armdigits.program.contents import Contents, Convolution, MaxPool, Window, read_back
@@ -40,7 +41,7 @@ def pixels() -> Tensor:
 
 @pytest.fixture(scope="module")
 def programs(model: nn.Module, pixels: Tensor) -> dict[str, bytes]:
-    exported = export(model, BATCH)
+    exported = export(model, MNIST, BATCH)
     return {"fp32": lower(exported), "int8": lower(quantize(exported, pixels, BATCH))}
 
 
@@ -50,14 +51,14 @@ def contents(programs: dict[str, bytes]) -> dict[str, Contents]:
 
 
 def test_the_programs_pass_every_proof(contents: dict[str, Contents], model: nn.Module, pixels: Tensor) -> None:
-    assert failed(prove_fp32(contents["fp32"], model)) == set()
+    assert failed(prove_fp32(contents["fp32"], model, MNIST)) == set()
     assert failed(prove_int8(contents["int8"], model, pixels)) == set()
 
 
 def test_the_programs_of_another_network_fail(contents: dict[str, Contents], pixels: Tensor) -> None:
     other = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2704, 10)).eval()
     expected = {"nodes", "layers", "fused_relus", "weights", "biases"}
-    assert expected <= failed(prove_fp32(contents["fp32"], other))
+    assert expected <= failed(prove_fp32(contents["fp32"], other, MNIST))
     assert expected <= failed(prove_int8(contents["int8"], other, pixels))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from armdigits.core.shape import MNIST
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.program import build
 from armdigits.program.contents import Activation, Constant, Contents, read_back
@@ -26,7 +27,7 @@ def failed(proofs: Iterable[Proof]) -> set[str]:
 def test_the_pipelines_programs_pass_every_proof(
     fp32_contents: Contents, int8_contents: Contents, model: NeuralNetwork, calibration: Tensor
 ) -> None:
-    assert failed(prove_fp32(fp32_contents, model)) == set()
+    assert failed(prove_fp32(fp32_contents, model, MNIST)) == set()
     assert failed(prove_int8(int8_contents, model, calibration)) == set()
 
 
@@ -34,14 +35,14 @@ def test_programs_built_from_other_weights_fail(
     fp32_contents: Contents, int8_contents: Contents, calibration: Tensor
 ) -> None:
     other = NeuralNetwork(use_dropout=False).eval()
-    assert failed(prove_fp32(fp32_contents, other)) == {"weights", "biases"}
+    assert failed(prove_fp32(fp32_contents, other, MNIST)) == {"weights", "biases"}
     assert {"weights", "biases"} <= failed(prove_int8(int8_contents, other, calibration))
 
 
 def test_each_program_fails_the_proofs_of_the_other(
     fp32_contents: Contents, int8_contents: Contents, model: NeuralNetwork, calibration: Tensor
 ) -> None:
-    assert {"nodes", "weight_types"} <= failed(prove_fp32(int8_contents, model))
+    assert {"nodes", "weight_types"} <= failed(prove_fp32(int8_contents, model, MNIST))
     assert {"nodes", "weight_types", "input_scale"} <= failed(prove_int8(fp32_contents, model, calibration))
 
 
@@ -55,7 +56,7 @@ def test_logits_with_other_bits_than_the_references_fail(change: Callable[[np.nd
 def test_a_program_without_layers_fails(int8_contents: Contents, model: NeuralNetwork, calibration: Tensor) -> None:
     empty = dataclasses.replace(int8_contents, layers=(), nodes=(), delegates=())
     assert {"delegates", "nodes", "layers", "weights", "biases"} <= failed(prove_int8(empty, model, calibration))
-    assert {"delegates", "nodes", "layers", "weights", "biases"} <= failed(prove_fp32(empty, model))
+    assert {"delegates", "nodes", "layers", "weights", "biases"} <= failed(prove_fp32(empty, model, MNIST))
 
 
 def with_last_layer(contents: Contents, **changes: object) -> Contents:
@@ -116,11 +117,11 @@ def test_the_table_has_a_line_of_at_most_80_columns_for_each_proof(
 
 @pytest.fixture(scope="module")
 def exported(model: NeuralNetwork) -> ExportedProgram:
-    return build.export(model, BATCH)
+    return build.export(model, MNIST, BATCH)
 
 
 def build_fp32(model: nn.Module) -> Contents:
-    return read_back(build.lower(build.export(model, BATCH)), "fp32.pte")
+    return read_back(build.lower(build.export(model, MNIST, BATCH)), "fp32.pte")
 
 
 def lower_int8(exported: ExportedProgram, calibration: Tensor) -> Contents:
@@ -128,7 +129,7 @@ def lower_int8(exported: ExportedProgram, calibration: Tensor) -> Contents:
 
 
 def build_int8(model: nn.Module, calibration: Tensor) -> Contents:
-    return lower_int8(build.export(model, BATCH), calibration)
+    return lower_int8(build.export(model, MNIST, BATCH), calibration)
 
 
 def changed(model: NeuralNetwork, change: Callable[[NeuralNetwork], object]) -> NeuralNetwork:
@@ -161,7 +162,7 @@ def add_a_relu_without_a_linear_layer(model: NeuralNetwork) -> None:
 def test_an_fp32_program_of_a_changed_model_fails(
     change: Callable[[NeuralNetwork], object], proof: str, model: NeuralNetwork
 ) -> None:
-    assert failed(prove_fp32(build_fp32(changed(model, change)), model)) == {proof}
+    assert failed(prove_fp32(build_fp32(changed(model, change)), model, MNIST)) == {proof}
 
 
 @pytest.mark.slow
@@ -206,7 +207,7 @@ def test_programs_with_dropout_fail(model: NeuralNetwork, calibration: Tensor, m
     with_dropout.load_state_dict(model.state_dict())
     monkeypatch.setattr(with_dropout, "eval", lambda: with_dropout)
     expected = {"delegates", "portable_operators"}
-    assert expected <= failed(prove_fp32(build_fp32(with_dropout), model))
+    assert expected <= failed(prove_fp32(build_fp32(with_dropout), model, MNIST))
     assert expected <= failed(prove_int8(build_int8(with_dropout, calibration), model, calibration))
 
 

@@ -14,7 +14,7 @@ from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.scoring import logits_of
 from armdigits.program import runtime
 from armdigits.program.runtime import Program, read_content, read_program
-from tests.helpers import run
+from tests.helpers import run, write_some_data
 
 AGAIN = "run: dvc repro --force quantize"
 EITHER = pytest.mark.parametrize("name", ["fp32", "int8"])
@@ -150,8 +150,18 @@ def test_damaged_bytes_are_refused_before_they_reach_the_runtime(
 
 
 def test_a_program_for_images_of_another_shape_is_refused(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pipeline)
     monkeypatch.setattr(runtime, "load", lambda _: runtime.Loaded(Tensor.clone, Tensor.clone, (64, 3, 32, 32)))
-    expected = r"^x.pte: expected a program for images \[1, 28, 28\], found \[3, 32, 32\]; "
+    expected = (
+        r"^models/int8.pte: for images \[3, 32, 32\], but its record says \[1, 28, 28\]; run: dvc repro --force q"
+    )
+    with pytest.raises(BadInput, match=expected):
+        read_program(paths.INT8_PROGRAM)
+
+
+def test_a_program_of_something_else_than_images_is_refused(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "load", lambda _: runtime.Loaded(Tensor.clone, Tensor.clone, (64, 784)))
+    expected = r"^x.pte: expected a program for images \[channels, height, width\], found \[784\]; "
     with pytest.raises(BadInput, match=expected):
         Program((pipeline / paths.INT8_PROGRAM).read_bytes(), "x.pte")
 
@@ -160,7 +170,9 @@ def test_a_program_for_images_of_another_shape_is_refused(pipeline: Path, monkey
 def written(folder: Path) -> bytes:
     """The int8 bytes of two programs that `write_programs` has written, with their record, to the current folder."""
     content = b"the bytes of a program"
-    runtime.write_programs({paths.FP32_PROGRAM: b"other bytes", paths.INT8_PROGRAM: content}, "0123", ["0", "1"])
+    write_some_data()
+    programs = {paths.FP32_PROGRAM: b"other bytes", paths.INT8_PROGRAM: content}
+    runtime.write_programs(programs, "0123", read_provenance())
     return content
 
 
@@ -172,7 +184,8 @@ def test_the_bytes_that_the_record_describes_are_read(written: bytes, weights_sh
 def test_the_record_has_the_digest_of_each_program_and_of_the_weights(written: bytes) -> None:
     record = json.loads(paths.PROGRAM_RECORD.read_text("utf-8"))
     digests = {"fp32.pte": files.sha256(b"other bytes"), "int8.pte": files.sha256(written)}
-    assert record == {"weights_sha256": "0123", "programs_sha256": digests, "classes": ["0", "1"]}
+    assert (record["weights_sha256"], record["programs_sha256"]) == ("0123", digests)
+    assert (record["shape"], record["reading"], record["classes"]) == ([1, 28, 28], "ink", list("0123456789"))
 
 
 @pytest.mark.parametrize("weights_sha256", [None, "0123"])

@@ -12,7 +12,7 @@ from armdigits.core import files, paths
 from armdigits.models.checkpoint import write_checkpoint
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.report import charts
-from armdigits.report.figures import digits_grid
+from armdigits.report.figures import image_grid
 from tests.helpers import PARAMETERS, some_images, write_some_data
 
 CHARTS = ("curves", "confusion_matrix", "percentiles", "intervals", "bars")
@@ -98,7 +98,14 @@ def metrics() -> dict[Path, dict[str, Any]]:
             "aarch64_dotprod": target,
         },
         paths.BENCHMARK_DETAILS: {"dataset": "digits", "host": HOST, "batch_1": timings(1), "batch_8": timings(4)},
-        paths.PROGRAM_RECORD: {"weights_sha256": "ab" * 32, "programs_sha256": digests, "classes": list(classes)},
+        paths.PROGRAM_RECORD: {
+            "format": 2,
+            "weights_sha256": "ab" * 32,
+            "programs_sha256": digests,
+            "shape": [1, 28, 28],
+            "reading": "ink",
+            "classes": list(classes),
+        },
     }
 
 
@@ -127,7 +134,7 @@ def write_small_run() -> None:
     files.write_csv(paths.HISTORY, ("epoch", "train_loss", "validation_loss", "validation_accuracy"), history)
     predictions = [(number % 10, 7 if number % 10 == 2 else number % 10) for number in range(30)]
     files.write_csv(paths.PREDICTIONS, ("actual", "predicted"), predictions)
-    files.write_bytes(paths.LATENCY, digits_grid("any picture", some_images(1).images.numpy(), ["caption"]))
+    files.write_bytes(paths.LATENCY, image_grid("any picture", some_images(1).images.numpy(), ["caption"], "ink"))
     files.write_bytes(paths.LAYERS, b"a layer <Linear>\n")
 
 

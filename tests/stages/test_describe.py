@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from armdigits.core import files, paths
+from armdigits.core.shape import MNIST
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.program.runtime import Program
 from stages.describe import table
@@ -47,7 +48,7 @@ def test_the_card_has_the_models_layers_and_number_of_parameters(text: str) -> N
 
 def test_the_layers_are_those_of_any_model() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.Identity(), nn.Flatten(), nn.Linear(2704, 2))
-    *_, first, second, flatten, last = table(model).splitlines()
+    *_, first, second, flatten, last = table(model, MNIST).splitlines()
     assert first == "| `0` | `Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1), bias=False)` | 4 x 26 x 26 | 36 |"
     assert second == "| `1` | `ReLU()` | 4 x 26 x 26 |  |"
     assert "| `3` | `Flatten(" in flatten

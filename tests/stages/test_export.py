@@ -11,6 +11,7 @@ import pytest
 
 from armdigits.core import files, paths
 from armdigits.core.errors import Failure
+from armdigits.core.shape import MNIST
 from armdigits.csource import emulate, targets, toolchain
 from armdigits.csource.generate import About
 from armdigits.data.dataset import read_split
@@ -175,7 +176,7 @@ def test_all_test_images_give_equal_logits_on_every_target(monkeypatch: pytest.M
     program = read_back(paths.INT8_PROGRAM.read_bytes(), paths.INT8_PROGRAM)
     test = read_split(paths.TEST_DATA)
     expected = reference.activations(program, test.pixels().numpy())[-1]
-    source = export.sources(program, About("all images", (), "of all", "0" * 64))
+    source = export.sources(program, About("all images", MNIST, "ink", (), "of all", "0" * 64))
     runs, _ = targets.run_everywhere(source, test.images.numpy(), expected, len(test))
     assert {name: result.equal for name, result in runs.items() if name != targets.HOST} == dict.fromkeys(
         toolchain.TARGETS, 10 * len(test)

@@ -87,7 +87,7 @@ def test_the_table_has_lines_of_at_most_80_columns_and_a_dash_for_a_layer_withou
 
 
 def test_the_figure_without_disagreements_is_a_png() -> None:
-    assert Image.open(io.BytesIO(quantize.figure(some_images(3), [], list("0123456789")))).format == "PNG"
+    assert Image.open(io.BytesIO(quantize.figure(some_images(3), [], list("0123456789"), "ink"))).format == "PNG"
 
 
 @pytest.fixture

@@ -1,16 +1,17 @@
-/* Classifies a picture: ./digits 7.pgm
+/* Classifies an image: ./digits 7.pgm
 
-   The picture is a binary PGM of 28x28 pixels, light ink on a dark background, placed as in MNIST.
+   The image has the size in digits.h, as a binary PGM if it is grey and a binary PPM if it is in colour.
    Prints the number of the class, then the probability of each class; digits.h has the names.
 
    SPDX-License-Identifier: MIT */
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 
 #include "digits.h"
 
-/* The next number in the header of a PGM, where # starts a comment; -1 when there is none. */
+/* The next number in the header, where # starts a comment; -1 when there is none. */
 static int header_number(FILE *file) {
   int number = -1, c;
   while (fscanf(file, " %d", &number) != 1) {
@@ -21,27 +22,28 @@ static int header_number(FILE *file) {
   return number;
 }
 
-static int read_pgm(const char *name, uint8_t image[DIGITS_PIXELS]) {
+static int read_image(const char *name, uint8_t image[DIGITS_VALUES]) {
   FILE *file = fopen(name, "rb");
   int complete = 0;
   if (!file) return 0;
-  if (fgetc(file) == 'P' && fgetc(file) == '5') {
+  if (fgetc(file) == 'P' && fgetc(file) == (DIGITS_CHANNELS == 1 ? '5' : '6')) {
     const int width = header_number(file), height = header_number(file), white = header_number(file);
-    fgetc(file); /* the white space that ends the header */
-    complete = width == 28 && height == 28 && white == 255 && fread(image, 1, DIGITS_PIXELS, file) == DIGITS_PIXELS;
+    complete = isspace(fgetc(file)) && width == DIGITS_WIDTH && height == DIGITS_HEIGHT && white == 255 &&
+               fread(image, 1, DIGITS_VALUES, file) == DIGITS_VALUES;
   }
   fclose(file);
   return complete;
 }
 
 int main(int count, char **arguments) {
-  uint8_t image[DIGITS_PIXELS];
+  static uint8_t image[DIGITS_VALUES];
   float logits[DIGITS_CLASSES];
   double sum = 0;
   int label;
 
-  if (count != 2 || !read_pgm(arguments[1], image)) {
-    fprintf(stderr, "usage: digits FILE, a binary PGM of 28x28 pixels with values up to 255\n");
+  if (count != 2 || !read_image(arguments[1], image)) {
+    fprintf(stderr, "usage: digits FILE, a binary %s of %dx%d pixels with values up to 255\n",
+            DIGITS_CHANNELS == 1 ? "PGM" : "PPM", DIGITS_WIDTH, DIGITS_HEIGHT);
     return 2;
   }
   digits_logits(image, logits);

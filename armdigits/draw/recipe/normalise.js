@@ -2,7 +2,7 @@
 
 const { BOX, FIELD, FINE, THIN, THICK, EDGE, SMALL } = settings.numbers.normalise;
 
-/** The digit as an image like MNIST's: Uint8Array of 28 rows of 28, 0 is background and 255 ink. */
+/** The digit as an image like MNIST's: Uint8Array of FIELD rows of FIELD, 0 is background and 255 ink. */
 function normalise(ink) {
   let digit = crop(ink);
   const resampled = resample(digit, FINE);
