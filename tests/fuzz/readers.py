@@ -34,7 +34,6 @@ from armdigits.data import folder, idx, sources, survey
 from armdigits.data.dataset import read_split
 from armdigits.models import checkpoint
 from armdigits.models.cnn import ConvolutionalNetwork
-from armdigits.pictures.reading import mnist_image
 from armdigits.program import build, contents, runtime
 from armdigits.report import charts, page, results
 from armdigits.training.snapshots import Snapshots
@@ -42,6 +41,7 @@ from stages import describe
 from tests import helpers
 from tests.cli.test_sweep import experiment, shown
 from tests.fuzz.child import GB, Reader
+from tests.helpers import mnist_image
 from tests.report.conftest import CHARTS, draw_once, write_small_run
 
 
