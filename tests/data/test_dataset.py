@@ -42,7 +42,11 @@ def test_pixels_are_floats_from_0_to_1() -> None:
         (torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.uint8), "images: expected uint8"),
         (torch.zeros(2, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"got uint8 \[2, 28, 28\]"),
         (torch.zeros(2, 2, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"got \[2, 28, 28\]"),
-        (torch.zeros(2, 1, 7, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"8 to 224 pixels, got \[1, 7, 28\]"),
+        (
+            torch.zeros(2, 1, 7, 28, dtype=torch.uint8),
+            torch.zeros(2, dtype=torch.uint8),
+            r"8 to 224 pixels, got \[1, 7, 28\]",
+        ),
         (torch.zeros(3, 1, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.uint8), r"uint8 \[2, C, H, W\], got"),
         (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "labels: expected uint8"),
         (torch.zeros(0, 1, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8), "at least one"),
@@ -94,6 +98,19 @@ def test_a_record_without_its_checksum_is_refused(folder: Path) -> None:
     del content["sha256"]
     files.write_json(paths.PROVENANCE, content)
     with pytest.raises(BadInput, match="^data/provenance.json: has no entry sha256; run: dvc repro --force download"):
+        read_provenance()
+
+
+@pytest.mark.parametrize(
+    ("older", "line"), [({"format": 1}, "format: input should be 2"), ({"format": None}, "has no entry format")]
+)
+def test_a_record_of_an_older_format_is_refused_in_one_line(
+    folder: Path, older: dict[str, int | None], line: str
+) -> None:
+    write_some_data()
+    content = json.loads(paths.PROVENANCE.read_text("utf-8")) | older
+    files.write_json(paths.PROVENANCE, {name: value for name, value in content.items() if value is not None})
+    with pytest.raises(BadInput, match=f"^data/provenance.json: {line}; run: dvc repro --force download$"):
         read_provenance()
 
 

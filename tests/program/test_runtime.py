@@ -10,6 +10,7 @@ from torch import Tensor
 
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
+from armdigits.data.dataset import read_provenance
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.scoring import logits_of
 from armdigits.program import runtime
@@ -152,7 +153,9 @@ def test_damaged_bytes_are_refused_before_they_reach_the_runtime(
 def test_a_program_for_images_of_another_shape_is_refused(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pipeline)
     monkeypatch.setattr(runtime, "load", lambda _: runtime.Loaded(Tensor.clone, Tensor.clone, (64, 3, 32, 32)))
-    expected = r"^models/int8.pte: for images \[3, 32, 32\], but its record says \[1, 28, 28\]; run: dvc repro --force q"
+    expected = (
+        r"^models/int8.pte: for images \[3, 32, 32\], but its record says \[1, 28, 28\]; run: dvc repro --force q"
+    )
     with pytest.raises(BadInput, match=expected):
         read_program(paths.INT8_PROGRAM)
 

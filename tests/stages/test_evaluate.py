@@ -71,7 +71,9 @@ def test_the_loss_is_torchs_cross_entropy() -> None:
 def test_the_figure_shows_at_most_the_given_number_of_mistakes() -> None:
     split = some_images(20)
     logits = logits_for([1] * 20)
-    few, many = (np.asarray(Image.open(io.BytesIO(misclassified(split, logits, count, DIGITS, "ink")))) for count in (4, 16))
+    few, many = (
+        np.asarray(Image.open(io.BytesIO(misclassified(split, logits, count, DIGITS, "ink")))) for count in (4, 16)
+    )
     assert many.shape[0] > few.shape[0], "two rows against one"
     first, second = (misclassified(split, logits, 4, DIGITS, "ink") for _ in range(2))
     assert first == second, "equal inputs give equal bytes"
