@@ -50,7 +50,7 @@ class OneByOne(Dataset[tuple[Tensor, int]]):
         return len(self.split)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return ToTensor()(Image.fromarray(self.split.images[index].numpy())), int(self.split.labels[index])
+        return ToTensor()(Image.fromarray(self.split.images[index, 0].numpy())), int(self.split.labels[index])
 
 
 def quickstart(data: Split) -> None:

@@ -130,20 +130,21 @@ def results(project: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
-def write_pictures(folder: Path, count: int, classes: dict[str, int] | None = None) -> None:
+def write_pictures(folder: Path, count: int, classes: dict[str, int] | None = None, side: int = 40) -> None:
     """Put pictures of scikit-learn's digits there, as `folder`/<class>/<number>.png.
 
     Args:
         folder: is made where it is missing.
         count: of pictures of each class.
         classes: for the name of each class the digit that is shown; by default three letters.
+        side: of a picture, in pixels.
     """
     images, labels = load_digits(return_X_y=True)
     for name, digit in (classes or {"a": 0, "b": 1, "c": 7}).items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number, image in enumerate(images[labels == digit][:count]):
             picture = Image.fromarray(255 - (image * 15).astype(np.uint8).reshape(8, 8))
-            picture.resize((40, 40), Image.Resampling.BICUBIC).save(folder / name / f"{number}.png")
+            picture.resize((side, side), Image.Resampling.BICUBIC).save(folder / name / f"{number}.png")
 
 
 def write_idx(folder: Path, splits: dict[str, Split], prefix: str = "", compressed: bool = True) -> None:

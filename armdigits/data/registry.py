@@ -173,6 +173,8 @@ def load(dataset: Dataset) -> "Images":
         Failure: they cannot be downloaded.
     """
     images = _call(entry(dataset.name).load, dataset)
+    if other := [split.shape for split in (images.train, images.test) if split.shape != dataset.shape]:
+        raise BadInput(f"{dataset.name}: expected images {list(dataset.shape)}, got {list(other[0])}")
     if entry(dataset.name).needs_path or dataset.path is None:
         return images
     added, source, left_out = folder.load_added(dataset, images.classes)

@@ -9,7 +9,16 @@ from armdigits.cli.dataset import select
 from armdigits.core import paths
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import check_sizes, load_parameters
-from tests.helpers import ASCII, PARAMETERS, needs_utf8_names, run, set_parameters, write_pictures
+from tests.helpers import (
+    ASCII,
+    PARAMETERS,
+    needs_utf8_names,
+    run,
+    set_parameters,
+    some_images,
+    write_idx,
+    write_pictures,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +59,47 @@ def test_one_command_sets_all_values_for_a_folder_of_pictures_and_another_sets_t
     assert comments(paths.PARAMETERS.read_text("utf-8")) == comments(original)
     select("mnist")
     assert paths.PARAMETERS.read_text("utf-8") == mnist
+
+
+def test_one_command_sets_the_shape_and_the_recipe_for_photos_and_another_sets_them_back(folder, original, capsys):
+    select("mnist")
+    mnist = paths.PARAMETERS.read_text("utf-8")
+    write_pictures(folder / "mine", 20, side=100)
+    main(["dataset", "folder", "mine", "--photo", "--colour", "--size", "96"])
+    printed = capsys.readouterr().out.splitlines()
+    parameters = load_parameters(paths.PARAMETERS)
+    assert (parameters.dataset.reading, parameters.dataset.shape) == ("photo", (3, 96, 96))
+    assert {"model.name: mlp -> cnn", "augmentation.flip: 0.0 -> 0.5", "train.centre: True -> False"} <= {*printed}
+    select("folder", "mine")
+    assert load_parameters(paths.PARAMETERS).dataset.shape == (3, 96, 96), "a folder keeps its shape"
+    select("mnist")
+    assert paths.PARAMETERS.read_text("utf-8") == mnist
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["mnist", "--photo"], "--ink, --photo, --colour and --size are for a folder; "),
+        (["folder", "mine", "--colour"], "--colour: images in colour are photos; add --photo"),
+        (["folder", "mine", "--size", "big"], "--size: expected pixels, as 96 or 96x128 (height x width), got big"),
+        (["folder", "mine", "--size", "300"], "--size: images: expected 1 or 3 channels and sides of 8 to 224 pixels"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_in_one_line(original, capsys, options, line):
+    with pytest.raises(SystemExit) as ended:
+        main(["dataset", *options])
+    assert ended.value.code == 2
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert line in printed
+    assert paths.PARAMETERS.read_text("utf-8") == original
+
+
+def test_idx_files_say_the_shape_and_whether_they_are_photos(folder):
+    shape = (3, 20, 40)
+    write_idx(folder / "fashion", {"train": some_images(100, 1, shape), "t10k": some_images(30, 2, shape)})
+    select("idx", "fashion")
+    dataset = load_parameters(paths.PARAMETERS).dataset
+    assert (dataset.reading, dataset.shape) == ("photo", shape)
 
 
 def test_comments_survive_in_a_locale_without_their_letters(folder, original):

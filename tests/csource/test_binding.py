@@ -132,6 +132,15 @@ def test_the_source_of_another_program_is_refused(ran: Path) -> None:
         read_c_program()
 
 
+def test_a_source_for_images_of_another_shape_is_refused(ran: Path) -> None:
+    Path("dvc.lock").unlink()
+    record = json.loads(paths.PROGRAM_RECORD.read_text("utf-8"))
+    files.write_json(paths.PROGRAM_RECORD, {**record, "shape": [3, 32, 32]})
+    line = r"for images \[1, 28, 28\], but models/programs.json says \[3, 32, 32\]; run: dvc repro --force export"
+    with pytest.raises(BadInput, match=f"^models/c/digits.c: {line}$"):
+        read_c_program()
+
+
 def test_a_missing_source_names_the_stage_to_run(folder: Path) -> None:
     with pytest.raises(BadInput, match="models/c/digits.h: no such file; run: dvc repro export"):
         read_c_program()

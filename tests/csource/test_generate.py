@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from armdigits.core.errors import BadInput
-from armdigits.core.shape import MNIST
-from armdigits.csource import binding, emulate, toolchain
+from armdigits.core.shape import MNIST, Shape
+from armdigits.csource import binding, emulate, targets, toolchain
 from armdigits.csource.generate import About, multiplications, sources, stack_bytes
 from armdigits.program import reference
 from armdigits.program.contents import Activation, Contents, Convolution, MaxPool, Window
-from tests.program.networks import PIXEL, contents, convolutional, halves, linear, network, pictures
+from tests.program.networks import PIXEL, colourful, contents, convolutional, halves, linear, network, pictures
 
 ABOUT = About("folder shapes", MNIST, "ink", ("a circle", "a cross"), "98 % of 10 test images", "ab" * 32)
+COLOUR: Shape = (3, 24, 40)
 NETWORK, CONVOLUTIONAL = network(784, 96, 256, 10), convolutional()
 COMPILERS = {"zig": [sys.executable, "-m", "ziglang", "cc", *toolchain.HERE], "gcc": ["gcc"], "clang": ["clang"]}
 FUSED = ["-O3", "-march=native", "-ffp-contract=fast"]
@@ -67,7 +68,7 @@ def logits_of(source: dict[str, str], folder: Path, images: np.ndarray, command:
 
 
 def expected(program: Contents, images: np.ndarray) -> np.ndarray:
-    return reference.activations(program, images.reshape(-1, 1, 28, 28).astype(np.float32) / np.float32(255))[-1]
+    return reference.logits_of(program, images.reshape(-1, 1, 28, 28))
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
@@ -115,6 +116,15 @@ def test_targets_with_fused_multiply_add_round_as_the_reference(tmp_path: Path, 
     content = toolchain.compile_target(sources(program, ABOUT), target)
     done = emulate.run(target.machine, content, images.reshape(4, -1), 200, counter)
     np.testing.assert_array_equal(done.logits.view(np.int32), expected(program, images).view(np.int32))
+
+
+@pytest.mark.parametrize("program", [network(3 * 24 * 40, 30, 10), colourful()], ids=["network", "convolutional"])
+def test_images_in_colour_that_are_not_square_give_the_reference_on_every_target(program: Contents) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (10, *COLOUR)).astype(np.uint8)
+    source = sources(program, replace(ABOUT, shape=COLOUR, reading="photo"))
+    assert "24x40 pixels in colour" in source["digits.c"]
+    runs, _ = targets.run_everywhere(source, images, reference.logits_of(program, images), emulated=2)
+    assert {name for name, result in runs.items() if result.equal != result.compared} == set()
 
 
 @pytest.mark.skipif(
@@ -241,14 +251,14 @@ def test_multiplications_are_counted_with_the_windows_of_convolutions() -> None:
 
 
 def wide() -> Contents:
-    """A network with two layers of 200 channels of images in full size."""
+    """A network with two layers of 50 channels of images in full size, 224x224."""
     random, window = np.random.default_rng(0), Window((1, 1), (1, 1), (0, 0))
-    first = linear(random, (200, 1, 1, 1), PIXEL)
-    second = linear(random, (200, 200, 1, 1), first.output)
-    third = linear(random, (200, 200, 1, 1), second.output)
+    first = linear(random, (50, 1, 1, 1), PIXEL)
+    second = linear(random, (50, 50, 1, 1), first.output)
+    third = linear(random, (50, 50, 1, 1), second.output)
     convolutions = (Convolution(**vars(layer), window=window, groups=1) for layer in (first, second, third))
-    pool = MaxPool(Window((28, 28), (28, 28), (0, 0)))
-    return contents((*convolutions, pool, linear(random, (10, 200), third.output, relu=False)))
+    pool = MaxPool(Window((224, 224), (224, 224), (0, 0)))
+    return contents((*convolutions, pool, linear(random, (10, 50), third.output, relu=False)))
 
 
 def changed(**changes: object) -> Contents:
@@ -269,7 +279,6 @@ REFUSED = {
         "layer 0: its sums do not fit into 32 bits",
     ),
     "other images": (network(100, 96, 10), "expected 784 inputs, found 100"),
-    "wide layers": (wide(), r"the layers need 3\d\d,\d+ bytes of stack, more than 262,144$"),
     "overlapping pooling": (
         replace(
             CONVOLUTIONAL,
@@ -291,6 +300,11 @@ def test_a_program_that_the_source_cannot_express_is_refused_in_one_line(case: s
     with pytest.raises(BadInput, match=message) as caught:
         sources(program, ABOUT)
     assert "\n" not in str(caught.value)
+
+
+def test_layers_that_need_more_stack_than_the_emulators_have_are_refused_in_one_line() -> None:
+    with pytest.raises(BadInput, match=r"^C source: the layers need 5,\d+,\d+ bytes of stack, more than 4,194,304$"):
+        sources(wide(), replace(ABOUT, shape=(1, 224, 224)))
 
 
 @pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("cc"), reason="no cmake or no compiler here")

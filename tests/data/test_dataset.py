@@ -101,6 +101,19 @@ def test_a_record_without_its_checksum_is_refused(folder: Path) -> None:
         read_provenance()
 
 
+@pytest.mark.parametrize(
+    ("older", "line"), [({"format": 1}, "format: input should be 2"), ({"format": None}, "has no entry format")]
+)
+def test_a_record_of_an_older_format_is_refused_in_one_line(
+    folder: Path, older: dict[str, int | None], line: str
+) -> None:
+    write_some_data()
+    content = json.loads(paths.PROVENANCE.read_text("utf-8")) | older
+    files.write_json(paths.PROVENANCE, {name: value for name, value in content.items() if value is not None})
+    with pytest.raises(BadInput, match=f"^data/provenance.json: {line}; run: dvc repro --force download$"):
+        read_provenance()
+
+
 def test_a_file_that_is_not_a_split_is_refused_though_its_checksum_is_right(folder: Path) -> None:
     write_some_data()
     content = b"not safetensors"

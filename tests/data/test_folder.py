@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -84,6 +85,36 @@ def test_what_cannot_be_used_is_listed_with_the_reason(mine: Path) -> None:
         "b/notes.txt: not a picture in AVIF, BMP, GIF, HEIC, JPEG, PNG, PPM, TIFF or WebP; save it as JPEG or PNG",
         "c/0.png: the same file as b/copy.png",
     ]
+
+
+def test_the_users_split_is_kept_and_a_file_in_both_parts_is_left_out_of_the_test(folder: Path) -> None:
+    write_pictures(folder / "mine" / "train", 12)
+    for picture in (folder / "mine" / "train").glob("*/11.png"):
+        (folder / "mine" / "test" / picture.parent.name).mkdir(parents=True)
+        picture.rename(folder / "mine" / "test" / picture.parent.name / "0.png")
+    shutil.copy("mine/train/b/3.png", "mine/test/b/3.png")
+    survey, images = pictures.survey(MINE), pictures.load(MINE)
+    assert survey.classes == images.classes == ("a", "b", "c")
+    assert (survey.train_images, survey.test_images) == (33, 4)
+    assert (len(images.train), images.test.labels.tolist()) == (33, [0, 1, 2])
+    assert images.left_out == ("test/b/3.png: the same file as train/b/3.png",)
+
+
+def test_a_split_with_other_classes_in_one_of_its_parts_is_refused(folder: Path) -> None:
+    write_pictures(folder / "mine" / "train", 10)
+    write_pictures(folder / "mine" / "test", 1, {"a": 0, "b": 1, "d": 7})
+    assert refusal() == ["mine: expected the same classes in train/ and test/, found c in one of them only"]
+    (folder / "mine" / "test" / "d").rename(folder / "mine" / "test" / "c")
+    (folder / "mine" / "test" / "c" / "0.png").unlink()
+    assert refusal() == ["mine/test: expected at least 1 pictures of each class, found c: 0"]
+
+
+def test_a_picture_smaller_than_the_image_is_left_out_with_both_sizes(mine: Path) -> None:
+    Image.new("L", (30, 40)).save(mine / "a" / "small.png")
+    photos = MINE.model_copy(update={"reading": "photo", "channels": 3, "height": 32, "width": 36})
+    images = pictures.load(photos)
+    assert images.train.shape == (3, 32, 36)
+    assert images.left_out == ("a/small.png: 30x40 pixels are fewer than the image's 36x32",)
 
 
 def test_a_long_list_is_shortened_with_the_number_of_the_others() -> None:

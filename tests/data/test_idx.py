@@ -14,8 +14,10 @@ import torch
 from armdigits.core.errors import BadInput
 from armdigits.core.files import LFS_POINTER
 from armdigits.core.parameters import Dataset
+from armdigits.core.shape import Shape
 from armdigits.data import idx
 from armdigits.data.dataset import Split
+from armdigits.pictures.digit import are_digits
 from tests.helpers import IMAGES, MIRROR, needs_mnist, some_images, write_idx
 
 FASHION = Dataset(name="idx", path="fashion", validation=20, seed=1, **IMAGES)
@@ -53,6 +55,20 @@ def test_four_files_are_read_compressed_or_not_with_any_prefix(folder: Path, com
     assert torch.equal(images.test.labels, TEST.labels)
     assert images.classes == CLASSES
     assert len(images.source) == 4
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), (1, 32, 32), (3, 9, 40)])
+def test_images_in_colour_and_of_other_sizes_keep_their_shape(folder: Path, shape: Shape) -> None:
+    train, test = some_images(60, 1, shape), some_images(30, 2, shape)
+    write_idx(folder / "fashion", {"train": train, "t10k": test})
+    assert idx.survey(FASHION).shape == shape
+    images = idx.load(FASHION)
+    assert torch.equal(images.train.images, train.images)
+    assert torch.equal(images.test.images, test.images)
+
+
+def test_classes_without_names_are_not_taken_for_digits(fashion: Path) -> None:
+    assert not are_digits(idx.load(FASHION).classes)
 
 
 def test_the_survey_counts_what_is_loaded(fashion: Path) -> None:
@@ -98,6 +114,7 @@ def test_mnists_own_files_are_read_as_the_data_set_mnist_is(folder: Path) -> Non
 
 TRAIN_IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 HEADER = struct.pack(">4B3I", 0, 0, 8, 3, 60, 28, 28)
+MAGIC = "magic number 0x00000803 or 0x00000804 (uint8, 3 or 4 dimensions)"
 SAME_LABELS = struct.pack(">4BI", 0, 0, 8, 1, 60) + bytes(60)
 
 
@@ -109,22 +126,22 @@ def images(*shape: int) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        (TRAIN_IMAGES, b"", "expected an IDX file of magic number 0x00000803 or 0x00000804 (uint8, 3 or 4 dimensions), found an empty file"),
-        (TRAIN_IMAGES, b"\0\0\x0d\3" + HEADER[4:], "expected an IDX file of magic number 0x00000803 or 0x00000804 (uint8, 3 or 4 dimensions), "
-         "found 0x00000d03"),
+        (TRAIN_IMAGES, b"", f"expected an IDX file of {MAGIC}, found an empty file"),
+        (TRAIN_IMAGES, b"\0\0\x0d\3" + HEADER[4:], f"expected an IDX file of {MAGIC}, found 0x00000d03"),
         (LABELS, HEADER, "expected an IDX file of magic number 0x00000801 (uint8, 1 dimension), found 0x00000803"),
         (TRAIN_IMAGES, HEADER[:10], "ends within its header; copy it again"),
-        (TRAIN_IMAGES, images(1, 32, 20), "expected images of 28x28 pixels, found 32x20"),
+        (TRAIN_IMAGES, images(60, 32, 20), "training images [1, 32, 20], but test images [1, 28, 28]"),
+        (TRAIN_IMAGES, images(60, 32, 7), "expected 1 or 3 channels and sides of 8 to 224 pixels, got [1, 32, 7]"),
         (TRAIN_IMAGES, images(59, 28, 28), "59 images, but 60 labels in " + LABELS),
         (LABELS, SAME_LABELS[:-1], "expected 60 bytes after the header, found 59; copy it again"),
         (TRAIN_IMAGES, HEADER + bytes(47_041), "expected 47,040 bytes after the header, found 47,041; copy it again"),
-        (TRAIN_IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, 2_000_000, 28, 28), "expected at most 1,000,000,000 bytes after the "
-         "header, which says 1,568,000,000"),
+        (TRAIN_IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, 2_000_000, 28, 28), "expected at most 1,000,000,000 bytes "
+         "after the header, which says 1,568,000,000"),
         (TRAIN_IMAGES, LFS_POINTER + b"v1", "a Git LFS pointer, not the file itself; run: git lfs pull"),
         (TRAIN_IMAGES, gzip.compress(HEADER), "is compressed; add .gz to its name"),
         (LABELS, SAME_LABELS, "labels that no training image has"),
     ],
-    ids=["empty", "floats", "images as labels", "header", "size", "count", "length", "longer", "huge", "LFS",
+    ids=["empty", "floats", "images as labels", "header", "size", "small", "count", "length", "longer", "huge", "LFS",
          "compressed", "one class"],
 )  # fmt: skip
 def test_a_file_that_is_not_what_its_name_says_is_refused_before_images_are_read(
@@ -134,7 +151,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused_before_images_are_read
     (folder / "fashion" / name).write_bytes(content)
     found = refusal(folder)
     assert line in found
-    assert found.startswith("fashion/")
+    assert found.startswith("fashion")
 
 
 def test_a_compressed_file_that_expands_to_more_than_its_header_says_is_not_expanded(fashion: Path) -> None:

@@ -54,11 +54,11 @@ def test_images_of_another_size_in_a_data_set_of_ones_own_are_refused_in_one_lin
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def load(_: Dataset) -> Images:
-        split = Split(torch.zeros(20, 32, 32, dtype=torch.uint8), torch.zeros(20, dtype=torch.uint8))
+        split = Split(torch.zeros(20, 1, 32, 32, dtype=torch.uint8), torch.zeros(20, dtype=torch.uint8))
         return Images(split, split, {}, ("a", "b"))
 
     monkeypatch.setitem(registry.REGISTRY, "large", registry.DataSet(load, lambda _: Survey(("a", "b"), 20, 20)))
-    with pytest.raises(BadInput, match=r"^large: images: expected uint8 \[20, 28, 28\], got uint8 \[20, 32, 32\]$"):
+    with pytest.raises(BadInput, match=r"^large: expected images \[1, 28, 28\], got \[1, 32, 32\]$"):
         registry.load(DIGITS.model_copy(update={"name": "large"}))
 
 

@@ -93,6 +93,13 @@ def test_a_checkpoint_trained_on_other_data_is_refused(model: NeuralNetwork) -> 
         read_checkpoint(paths.MODEL)
 
 
+def test_a_checkpoint_for_images_of_another_shape_is_refused(model: NeuralNetwork) -> None:
+    rewrite(lambda _, record: record.update(shape=[3, 32, 32]))
+    line = r"for images \[3, 32, 32\], but those in data/ are \[1, 28, 28\]"
+    with pytest.raises(BadInput, match=f"^models/model.safetensors: {line}; {AGAIN}$"):
+        read_checkpoint(paths.MODEL)
+
+
 def test_a_checkpoint_trained_with_other_settings_is_refused(model: NeuralNetwork) -> None:
     settings = load_parameters(PARAMETERS).train
     write_checkpoint(paths.MODEL, model, settings)

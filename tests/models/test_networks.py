@@ -69,7 +69,7 @@ def test_an_output_that_does_not_fit_the_classes_is_refused(monkeypatch: pytest.
     ("network", "message"),
     [
         (lambda **_: nn.Sequential(nn.Flatten(), nn.Softmax(1)), "model other: layer 1: Softmax is not supported"),
-        (nn.Sequential, r"model other: .*unexpected keyword argument 'use_dropout'"),
+        (nn.Sequential, r"model other: .*unexpected keyword argument 'shape'"),
     ],
 )
 def test_what_is_wrong_with_a_network_is_said_with_its_name(

@@ -15,6 +15,7 @@ from scipy import ndimage
 from armdigits.core.errors import BadInput
 from armdigits.core.files import LFS_POINTER
 from armdigits.pictures.decode import decode
+from armdigits.pictures.reading import read_image
 from tests.helpers import mnist_image
 
 
@@ -50,6 +51,16 @@ def test_the_longer_side_has_20_pixels_and_the_centre_of_mass_is_in_the_middle()
     assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
     assert REFERENCE.shape == (28, 28) and REFERENCE.dtype == np.uint8
     assert np.abs(np.array(ndimage.center_of_mass(REFERENCE)) - 14).max() <= 0.5
+
+
+@pytest.mark.parametrize(("height", "width", "box"), [(96, 96, 69), (64, 96, 46)])
+def test_in_an_image_of_another_size_the_box_is_in_proportion_to_its_shorter_side(
+    height: int, width: int, box: int
+) -> None:
+    (image,) = read_image(encoded(seven(300)), "ink", (1, height, width))
+    assert image.shape == (height, width)
+    assert max(np.ptp(axis) + 1 for axis in np.nonzero(image)) == box
+    assert np.abs(np.array(ndimage.center_of_mass(image)) - (height / 2, width / 2)).max() <= 0.5
 
 
 def test_the_centre_of_mass_is_rounded_as_in_mnist() -> None:

@@ -57,6 +57,15 @@ def convolutional(seed: int = 0) -> Contents:
     )
 
 
+def colourful(seed: int = 0) -> Contents:
+    """A convolution with pooling of images [3, 24, 40]."""
+    random = np.random.default_rng(seed)
+    first = linear(random, (5, 3, 5, 3), PIXEL)
+    last = linear(random, (10, 5 * 6 * 12), first.output, relu=False)
+    window, pool = Window((5, 3), (2, 1), (2, 0)), Window((2, 3), (2, 3), (0, 0))  # 12 x 38, then 6 x 12
+    return contents((Convolution(**vars(first), window=window, groups=1), MaxPool(pool), last))
+
+
 def halves(count: int) -> Contents:
     """One layer whose sums, for an empty image, round differently when multiplication and addition are fused.
 

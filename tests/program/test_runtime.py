@@ -10,6 +10,7 @@ from torch import Tensor
 
 from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
+from armdigits.data.dataset import read_provenance
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.scoring import logits_of
 from armdigits.program import runtime
