@@ -11,6 +11,7 @@ from pathlib import Path
 from armdigits.core.errors import stderr_muted
 
 STATM = Path("/proc/self/statm")  # proc_pid_statm(5); only Linux has it
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its warnings go to stderr
 DATA = 5  # the field there of what RLIMIT_DATA limits, in pages
 
 
@@ -23,7 +24,6 @@ def contained(memory: int) -> Iterator[None]:
     Raises:
         MemoryError: a library asks for more.
     """
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its warnings go to stderr
     with stderr_muted(), warnings.catch_warnings(), _limited(memory) if STATM.exists() else nullcontext():
         warnings.simplefilter("ignore")
         yield
