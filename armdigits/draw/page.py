@@ -44,7 +44,7 @@ def render() -> str:
         script=package_files(*SCRIPTS),
         title="Draw a digit" if digits else f"Draw one of {len(classes)} classes",
         noun="digit" if digits else "sign",
-        dataset=quantize.dataset,
+        dataset=records.read(paths.EXPORT_DETAILS, records.ExportDetails, "export").dataset,
         accuracy=f"{quantize.int8.accuracy:.2%}".replace("%", " %"),
         weights=record.weights_sha256,
         program=base64.b64encode(program).decode(),
