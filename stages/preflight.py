@@ -52,7 +52,7 @@ def check_targets(names: list[str]) -> None:
     """
     if unknown := [name for name in names if name not in TARGETS]:
         raise BadInput(
-            f"{paths.PARAMETERS}: export.targets: expected names among {', '.join(TARGETS)}, got {', '.join(unknown)}"
+            f"params.yaml: export.targets: expected names among {', '.join(TARGETS)}, got {', '.join(unknown)}"
         )
 
 
