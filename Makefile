@@ -64,7 +64,7 @@ draw: $(READY) ## write report/draw.html, a page to draw on, in which the int8 p
 	@$(BIN)/armdigits draw
 
 plots: $(READY) ## write dvc_plots/index.html, DVC's page, which loads Vega from the network: make plots BASE=main
-	@$(BIN)/dvc plots diff $(BASE)
+	@$(BIN)/armdigits plots $(BASE)
 
 summary: $(READY) ## print results and changes against another commit, in Markdown: make summary BASE=main
 	@$(BIN)/armdigits summary $(BASE)

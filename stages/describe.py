@@ -141,10 +141,11 @@ def _of_images(provenance: records.Provenance) -> dict[str, object]:
 def card(
     model: nn.Module,
     provenance: records.Provenance,
-    train: records.TrainMetrics,
-    evaluate: records.EvaluateMetrics,
+    train: records.TrainDetails,
+    evaluate: records.EvaluateDetails,
     quantize: records.QuantizeMetrics,
-    export: records.ExportMetrics,
+    quantized: records.QuantizeDetails,
+    export: records.ExportDetails,
     record: records.Programs,
     max_batch: int,
 ) -> str:
@@ -153,26 +154,30 @@ def card(
     Args:
         model: without dropout.
         provenance: the record of the data set.
-        train, evaluate, quantize, export: the metrics of these stages.
+        train, evaluate, quantized, export: the details of these stages.
+        quantize: the metrics of this stage.
         record: the record of the programs.
         max_batch: the largest batch that the programs accept.
     """
-    programs = ((paths.FP32_PROGRAM, quantize.fp32), (paths.INT8_PROGRAM, quantize.int8))
     rows = [
-        f"| `{path.name}` | {figures.accuracy:.2%} | {figures.bytes:,} | `{record.digest(path)}` |"
-        for path, figures in programs
+        f"| `{path.name}` | {accuracy:.2%} | {quantized.program(path).bytes:,} | `{record.digest(path)}` |"
+        for path, accuracy in (
+            (paths.FP32_PROGRAM, quantize.fp32.accuracy),
+            (paths.INT8_PROGRAM, quantize.int8.accuracy),
+        )
     ]
     return CARD.format(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         rows="\n".join(rows),
         test_images=evaluate.test_images,
         agreement=quantize.agreement,
-        calibration_error=quantize.int8.calibration_error,
+        calibration_error=quantized.program(paths.INT8_PROGRAM).calibration_error,
         targets="\n".join(
-            f"- `{name}`: {figures.bytes:,} bytes, {figures.instructions:,} instructions an image"
-            for name, figures in export.targets().items()
+            f"- `{name}`: {target.code_bytes + target.constant_bytes:,} bytes, {target.instructions:,} instructions an "
+            "image"
+            for name, target in export.emulated().items()
         ),
-        equal_logits=export.equal_logits,
+        equal_logits=export.compared,  # a logit that differs fails the stage export
         weights=record.weights_sha256,
         layers=table(model, provenance.shape),
         **_of_images(provenance),
@@ -194,10 +199,11 @@ def main(parameters: Parameters) -> None:
     text = card(
         networks.build(parameters.model.name, provenance.shape, len(record.classes), use_dropout=False),
         provenance,
-        records.read(paths.TRAIN_METRICS, records.TrainMetrics, "train"),
-        records.read(paths.EVALUATE_METRICS, records.EvaluateMetrics, "evaluate"),
+        records.read(paths.TRAIN_DETAILS, records.TrainDetails, "train"),
+        records.read(paths.EVALUATE_DETAILS, records.EvaluateDetails, "evaluate"),
         records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize"),
-        records.read(paths.EXPORT_METRICS, records.ExportMetrics, "export"),
+        records.read(paths.QUANTIZE_DETAILS, records.QuantizeDetails, "quantize"),
+        records.read(paths.EXPORT_DETAILS, records.ExportDetails, "export"),
         record,
         parameters.quantize.max_batch,
     )

@@ -25,25 +25,27 @@ from armdigits.report.figures import image_grid
 
 
 def evaluate(
-    logits: Tensor, targets: Tensor, classes: Sequence[str]
-) -> tuple[dict[str, float], records.EvaluateDetails]:
-    """Score logits float32 [N, len(classes)] against labels int64 [N].
+    logits: Tensor, targets: Tensor, classes: Sequence[str], dataset: str
+) -> tuple[records.EvaluateMetrics, records.EvaluateDetails]:
+    """Score logits float32 [N, len(classes)] against labels int64 [N] of a data set.
 
     Returns:
         The metrics (`accuracy` and `macro_f1` from 0 to 1, `loss` is the cross-entropy in nats), and the details:
-        the expected calibration error, precision and recall, averaged over the classes, and precision, recall and F1
-        of each class.
+        the number of images, the expected calibration error, precision and recall, averaged over the classes, and
+        precision, recall and F1 of each class.
     """
     labels = range(len(classes))
     predicted = logits.argmax(1)
     scores = precision_recall_fscore_support(targets, predicted, labels=labels, zero_division=0)
     precision, recall, f1 = (values.tolist() for values in scores[:3])
-    metrics = {
-        "accuracy": float(accuracy_score(targets, predicted)),
-        "loss": cross_entropy(logits, targets),
-        "macro_f1": sum(f1) / len(classes),
-    }
+    metrics = records.EvaluateMetrics(
+        accuracy=float(accuracy_score(targets, predicted)),
+        loss=cross_entropy(logits, targets),
+        macro_f1=sum(f1) / len(classes),
+    )
     details = records.EvaluateDetails(
+        dataset=dataset,
+        test_images=len(targets),
         calibration_error=calibration_error(logits, targets),
         macro_precision=sum(precision) / len(classes),
         macro_recall=sum(recall) / len(classes),
@@ -81,11 +83,9 @@ def main(parameters: Parameters) -> None:
     logits = logits_of(model, test.images)
     record = read_provenance()
     classes = record.classes
-    metrics, details = evaluate(logits, test.targets(), classes)
+    metrics, details = evaluate(logits, test.targets(), classes, record.name)
 
-    records.write(
-        paths.EVALUATE_METRICS, records.EvaluateMetrics(dataset=record.name, test_images=len(test), **metrics)
-    )
+    records.write(paths.EVALUATE_METRICS, metrics)
     records.write(paths.EVALUATE_DETAILS, details)
     labels = zip(test.targets().tolist(), logits.argmax(1).tolist(), strict=True)
     predictions = [records.Prediction(actual=classes[label], predicted=classes[read]) for label, read in labels]
@@ -94,8 +94,8 @@ def main(parameters: Parameters) -> None:
         paths.MISCLASSIFIED, misclassified(test, logits, parameters.evaluate.misclassified, classes, record.reading)
     )
 
-    accuracy, minimum = metrics["accuracy"], parameters.evaluate.min_accuracy
-    print(f"accuracy {accuracy:.2%}  loss {metrics['loss']:.4f}  macro F1 {metrics['macro_f1']:.4f}")
+    accuracy, minimum = metrics.accuracy, parameters.evaluate.min_accuracy
+    print(f"accuracy {accuracy:.2%}  loss {metrics.loss:.4f}  macro F1 {metrics.macro_f1:.4f}")
     if never := never_predicted(logits, classes):
         print(f"warning: never predicted: {', '.join(never[:10])}{', ...' if len(never) > 10 else ''}")
     if accuracy < minimum:

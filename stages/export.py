@@ -7,9 +7,11 @@ Reads the int8 program back and writes models/c/: digits.h, digits.c, an example
 equal those of the int8 program to the bit: for all test images on this machine, and for the first of them on each
 target, under emulators, which also count instructions. Where an emulator is not installed, its targets are left out.
 
-Fails when a logit differs; then no C is written.
+The targets in export.targets are in the metrics, all of them in the details. Fails when a logit differs; then no C is
+written.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,25 +38,33 @@ FILES = {
 }
 
 
-def figures(source: dict[str, str], runs: dict[str, targets.Result]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The metrics and the details of what was run, without the name of the data set."""
-    metrics: dict[str, Any] = {
-        "equal_logits": sum(result.equal for result in runs.values()),
-        "source_bytes": sum(len(source[name].encode()) for name in ("digits.h", "digits.c")),
+def metrics_of(runs: dict[str, targets.Result], names: Sequence[str]) -> records.ExportMetrics:
+    """The metrics: of the targets, those of these names that ran."""
+    figures: dict[str, Any] = {
+        name: records.TargetMetrics(
+            bytes=run.code + run.constants,
+            ram=run.stack + run.variables,
+            instructions=round(float(run.instructions.mean())),
+        )
+        for name in names
+        if name in runs and (run := runs[name].run)
     }
-    details: dict[str, Any] = {"compared": sum(result.compared for result in runs.values())}
-    for name, result in runs.items():
-        details[name] = {"compared": result.compared, "equal": result.equal}
-        if result.run:
-            machine, counts = result.run, result.run.instructions
-            metrics[name] = {"bytes": machine.code + machine.constants, "instructions": round(float(counts.mean()))}
-            details[name] |= {
-                "code_bytes": machine.code,
-                "constant_bytes": machine.constants,
-                "stack_bytes": machine.stack,
-                "max_instructions": int(counts.max()),
-            }
-    return metrics, details
+    return records.ExportMetrics(equal_logits=sum(result.equal for result in runs.values()), **figures)
+
+
+def details_of(result: targets.Result) -> records.TargetDetails:
+    """The details of a target, or of this machine."""
+    if not (run := result.run):
+        return records.TargetDetails(compared=result.compared, equal=result.equal)
+    return records.TargetDetails(
+        compared=result.compared,
+        equal=result.equal,
+        code_bytes=run.code,
+        constant_bytes=run.constants,
+        stack_bytes=run.stack,
+        instructions=round(float(run.instructions.mean())),
+        max_instructions=int(run.instructions.max()),
+    )
 
 
 def table(runs: dict[str, targets.Result]) -> str:
@@ -81,7 +91,7 @@ def problems(runs: dict[str, targets.Result], largest_stack: int) -> list[str]:
     return found
 
 
-def main(_parameters: Parameters) -> None:
+def main(parameters: Parameters) -> None:
     """Generate the source, run it everywhere, then write it."""
     content = read_content(paths.INT8_PROGRAM)
     program = read_back(content, paths.INT8_PROGRAM)
@@ -109,17 +119,21 @@ def main(_parameters: Parameters) -> None:
     if broken := problems(runs, stack_bytes(program, test.shape)):
         raise GateFailed(*broken)
 
-    metrics, details = figures(source, runs)
     contents = {path: source[name].encode() for name, path in FILES.items()}
     digests = {path.name: sha256(data) for path, data in contents.items()}
     write_all(contents)
-    records.write(paths.EXPORT_METRICS, records.ExportMetrics(dataset=dataset, **metrics))
-    records.write(
-        paths.EXPORT_DETAILS,
-        records.ExportDetails(
-            dataset=dataset, program_sha256=sha256(content), sources_sha256=digests, left_out=left_out, **details
-        ),
+    records.write(paths.EXPORT_METRICS, metrics_of(runs, parameters.export.targets))
+    on_target: dict[str, Any] = {name: details_of(result) for name, result in runs.items()}
+    details = records.ExportDetails(
+        dataset=dataset,
+        program_sha256=sha256(content),
+        sources_sha256=digests,
+        source_bytes=sum(len(contents[path]) for path in (paths.C_HEADER, paths.C_SOURCE)),
+        compared=sum(result.compared for result in runs.values()),
+        left_out=left_out,
+        **on_target,
     )
+    records.write(paths.EXPORT_DETAILS, details)
 
 
 if __name__ == "__main__":

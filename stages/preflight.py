@@ -21,6 +21,7 @@ from armdigits.core.files import write_bytes, write_json
 from armdigits.core.lock import read_lock
 from armdigits.core.parameters import Parameters, check_sizes
 from armdigits.core.shape import Shape
+from armdigits.csource.toolchain import TARGETS
 from armdigits.data import registry
 from armdigits.data.survey import checksums, digest
 from armdigits.measure import host
@@ -44,6 +45,18 @@ def check_network(name: str, shape: Shape, classes: int) -> None:
     write_bytes(paths.BUILT_NETWORK, built)
 
 
+def check_targets(names: list[str]) -> None:
+    """Check `export.targets`.
+
+    Raises:
+        BadInput: there is no such target.
+    """
+    if unknown := [name for name in names if name not in TARGETS]:
+        raise BadInput(
+            f"params.yaml: export.targets: expected names among {', '.join(TARGETS)}, got {', '.join(unknown)}"
+        )
+
+
 def check_cache() -> None:
     """Check the objects in DVC's cache that `dvc.lock` names.
 
@@ -57,11 +70,12 @@ def check_cache() -> None:
 
 
 def main(parameters: Parameters) -> None:
-    """Check DVC's cache, the data set and the network; record that all is valid, the teacher, and the machine."""
+    """Check DVC's cache, the data set, targets and network; record that all is valid, the teacher, and the machine."""
     check_cache()
     survey = registry.survey(parameters.dataset)
     record = registry.record(parameters.dataset, survey)  # first: other files than before are the reason of the rest
     check_sizes(parameters, len(survey.classes), survey.train_images, survey.added)
+    check_targets(parameters.export.targets)
     check_network(parameters.model.name, survey.shape, len(survey.classes))
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **record})
     records.write(paths.TEACHER, records.TeacherNeed(needed=parameters.train.teacher_weight > 0))

@@ -42,25 +42,31 @@ def build_programs(model: nn.Module, calibration: Tensor, settings: Quantize) ->
     return {"fp32": lower(exported), "int8": lower(quantize(exported, calibration, settings.max_batch))}
 
 
-def scores(logits: dict[str, Tensor], sizes: dict[str, int], test: Split) -> tuple[dict[str, Any], list[Disagreement]]:
+def scores(
+    logits: dict[str, Tensor], sizes: dict[str, int], test: Split
+) -> tuple[records.QuantizeMetrics, dict[str, Any], list[Disagreement]]:
     """Compare the programs by their logits float32 [N, 10] for the test images.
 
     Returns:
-        The accuracy, calibration error and size in bytes of each program, `accuracy_drop` and `agreement`, the share
-        of images with equal predictions; and the images with different ones.
+        The metrics; for the details, the calibration error and the size of each program, and `accuracy_drop`; and the
+        images that the programs classify differently.
     """
     targets = test.targets()
     found = disagreements(logits["fp32"], logits["int8"], targets)
-    figures = {
-        name: {
-            "accuracy": accuracy(logits[name], targets),
+    fp32, int8 = (accuracy(logits[name], targets) for name in PROGRAMS)
+    metrics = records.QuantizeMetrics(
+        fp32=records.Fp32Metrics(accuracy=fp32),
+        int8=records.Int8Metrics(accuracy=int8, bytes=sizes["int8"]),
+        agreement=round(1 - len(found) / len(test), 6),
+    )
+    programs = {
+        path.name: {
             "calibration_error": round(calibration_error(logits[name], targets), 6),
             "bytes": sizes[name],
         }
-        for name in PROGRAMS
+        for name, path in PROGRAMS.items()
     }
-    drop = figures["fp32"]["accuracy"] - figures["int8"]["accuracy"]
-    return {**figures, "accuracy_drop": round(drop, 6), "agreement": round(1 - len(found) / len(test), 6)}, found
+    return metrics, {"programs": programs, "accuracy_drop": round(fp32 - int8, 6)}, found
 
 
 def layer_figures(
@@ -87,11 +93,12 @@ def layer_figures(
     return {name: {"sqnr_db": sqnr_db(*total.tolist())} for name, total in totals.items()}, np.concatenate(logits)
 
 
-def table(metrics: dict[str, Any], details: dict[str, Any]) -> str:
+def table(metrics: records.QuantizeMetrics, details: dict[str, Any]) -> str:
     """The figures as text."""
     lines = [f"{'program':<14}{'accuracy':>10}{'bytes':>12}"]
-    lines += [f"{name:<14}{metrics[name]['accuracy']:>10.4f}{metrics[name]['bytes']:>12,}" for name in PROGRAMS]
-    lines += [f"{'drop':<14}{metrics['accuracy_drop']:>10.4f}", f"{'agreement':<14}{metrics['agreement']:>10.4f}"]
+    for path, share in ((paths.FP32_PROGRAM, metrics.fp32.accuracy), (paths.INT8_PROGRAM, metrics.int8.accuracy)):
+        lines.append(f"{path.stem:<14}{share:>10.4f}{details['programs'][path.name]['bytes']:>12,}")
+    lines += [f"{'drop':<14}{details['accuracy_drop']:>10.4f}", f"{'agreement':<14}{metrics.agreement:>10.4f}"]
     row = "disagreements {count:>10}  fp32 right {fp32_right}, int8 right {int8_right}, McNemar p {p_value:.3g}"
     lines += [row.format(**details["disagreements"]), f"{'layer':<14}{'SQNR dB':>10}"]
     for name, figures in details["layers"].items():
@@ -143,7 +150,7 @@ def main(parameters: Parameters) -> None:
         )
     test = read_split(paths.TEST_DATA)
     provenance = read_provenance()
-    dataset, classes = {"dataset": provenance.name}, provenance.classes
+    classes = provenance.classes
 
     programs = build_programs(model, calibration, settings)
     contents = {name: read_back(content, PROGRAMS[name]) for name, content in programs.items()}
@@ -151,7 +158,7 @@ def main(parameters: Parameters) -> None:
         "fp32": proofs.prove_fp32(contents["fp32"], model, test.shape),
         "int8": proofs.prove_int8(contents["int8"], model, calibration),
     }
-    details: dict[str, Any] = dict(dataset)
+    details: dict[str, Any] = {"dataset": provenance.name}
     check(proven, details)
     logits = {name: Program(content, PROGRAMS[name]).logits_of(test.images) for name, content in programs.items()}
     layers, reference_logits = layer_figures(model, contents["int8"], test.images)
@@ -162,15 +169,15 @@ def main(parameters: Parameters) -> None:
     written = {PROGRAMS[name]: content for name, content in programs.items()}
     written[paths.EMPTY_PROGRAM] = empty(test.shape, settings.max_batch, len(classes))
     write_programs(written, weights_sha256, provenance)
-    metrics, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
-    details |= {"disagreements": mcnemar(found), "layers": layers}
-    records.write(paths.QUANTIZE_METRICS, records.QuantizeMetrics.model_validate({**dataset, **metrics}))
+    metrics, more, found = scores(logits, {name: len(content) for name, content in programs.items()}, test)
+    details |= {**more, "disagreements": mcnemar(found), "layers": layers}
+    records.write(paths.QUANTIZE_METRICS, metrics)
     records.write(paths.QUANTIZE_DETAILS, records.QuantizeDetails.model_validate(details))
     write_csv(paths.DISAGREEMENTS, Disagreement._fields, named(found, classes))
     write_bytes(paths.DISAGREEMENTS_FIGURE, figure(test, found, classes, provenance.reading))
     print(table(metrics, details))
 
-    drop = metrics["accuracy_drop"]
+    drop = details["accuracy_drop"]
     if drop > settings.max_accuracy_drop:
         raise GateFailed(f"accuracy drop {drop:.4f} is above quantize.max_accuracy_drop ({settings.max_accuracy_drop})")
 

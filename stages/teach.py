@@ -3,7 +3,7 @@
     python -m stages.teach           (dvc repro teach)
 
 The model learns more from the teacher's logits than from labels. Reads the
-training and validation images; writes the logits, the teacher's metrics, and a
+training and validation images; writes the logits, the teacher's figures, and a
 figure of augmented training images, to check that they remain legible. Resumes
 like `train` after an interruption. Where train.teacher_weight is 0, no teacher
 is trained and the file has no logits.
@@ -11,14 +11,13 @@ is trained and the file has no logits.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from armdigits.core import paths, records, stage
-from armdigits.core.files import write_bytes, write_json
+from armdigits.core.files import write_bytes
 from armdigits.core.parameters import Augmentation, Parameters, Teach
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import write_tensors
@@ -63,8 +62,8 @@ def augmented_images(data: Split, ranges: Augmentation, seed: int, classes: Sequ
 
 def teach(
     parameters: Parameters, train_data: Split, classes: int, snapshots: Snapshots
-) -> tuple[Tensor, dict[str, Any]]:
-    """Train the teacher, and print a line per epoch; returns its logits and its metrics."""
+) -> tuple[Tensor, records.TeacherFigures]:
+    """Train the teacher, and print a line per epoch; returns its logits and its figures."""
     recipe, augmentation = parameters.teach, parameters.augmentation
     device = choose_device(parameters.compute.device)
     torch.manual_seed(recipe.seed)
@@ -74,12 +73,12 @@ def teach(
         print(epoch.line(recipe.epochs), flush=True)
     torch.set_num_threads(recipe.threads)
     logits = teacher_logits(teacher, train_data.to(device), augmentation, recipe)
-    metrics = {
-        "parameters": sum(parameter.numel() for parameter in teacher.parameters()),
-        "validation_loss": epoch.validation_loss,
-        "validation_accuracy": epoch.validation_accuracy,
-    }
-    return logits, metrics
+    figures = records.TeacherFigures(
+        parameters=sum(parameter.numel() for parameter in teacher.parameters()),
+        validation_loss=epoch.validation_loss,
+        validation_accuracy=epoch.validation_accuracy,
+    )
+    return logits, figures
 
 
 def main(parameters: Parameters) -> None:
@@ -92,14 +91,14 @@ def main(parameters: Parameters) -> None:
     inputs = fingerprint(Path(__file__), parameters=settings, data=provenance.content())
     snapshots = Snapshots(paths.TEACH_SNAPSHOTS, inputs)
 
-    logits, metrics = torch.empty(0, len(classes)), {"trained": False}
+    logits, figures = torch.empty(0, len(classes)), None
     if records.read(paths.TEACHER, records.TeacherNeed, "preflight").needed:
-        logits, metrics = teach(parameters, train_data, len(classes), snapshots)
+        logits, figures = teach(parameters, train_data, len(classes), snapshots)
     else:
         print("no teacher is trained: train.teacher_weight is 0")
     write_tensors(paths.TEACHER_LOGITS, {"teacher_logits": logits}, recipe)
     write_bytes(paths.AUGMENTED, augmented_images(train_data, augmentation, recipe.seed, classes, provenance.reading))
-    write_json(paths.TEACH_METRICS, {"dataset": provenance.name, **metrics})
+    records.write(paths.TEACH_DETAILS, records.TeachDetails(dataset=provenance.name, teacher=figures))
     snapshots.remove()
 
 

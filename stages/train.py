@@ -56,11 +56,10 @@ def write_outputs(
     metrics = records.TrainMetrics(
         dataset=read_provenance().name,
         parameters=summary.total_params,
-        bytes=size,
-        epochs=len(history),
         **history[-1].model_dump(exclude={"epoch"}),
     )
     records.write(paths.TRAIN_METRICS, metrics)
+    records.write(paths.TRAIN_DETAILS, records.TrainDetails(bytes=size, epochs=len(history)))
 
 
 def main(parameters: Parameters) -> None:

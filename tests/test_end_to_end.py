@@ -44,7 +44,7 @@ def test_a_run_leaves_only_the_lock_and_the_metrics_to_commit(ran):
     status = run(ran, "git", "status", "--porcelain", "--untracked-files=all").stdout
     new = {line[3:] for line in status.splitlines()}
     names = "benchmark.json benchmark-details.json disagreements.csv evaluate.json export.json history.csv host.json "
-    names += "predictions.csv preflight.json quantize.json teach.json teacher.json train.json"
+    names += "predictions.csv preflight.json quantize.json teacher.json train.json"
     assert new == {"dvc.lock", "data/checksums.txt", *(f"metrics/{name}" for name in names.split())}
 
 
@@ -73,13 +73,13 @@ def test_of_the_parameters_of_train_only_the_device_concerns_teach(ran, key, cha
 def test_the_teacher_is_trained_where_its_logits_count_and_not_again_for_another_weight(ran):
     def after(**values):
         set_parameters(ran, {f"train.{name}": value for name, value in values.items()})
-        return repro(ran, "train"), json.loads((ran / paths.TEACH_METRICS).read_bytes())
+        return repro(ran, "train"), json.loads((ran / paths.TEACH_DETAILS).read_bytes())
 
     set_parameters(ran, {"teach.seed": "2"})
-    nothing = {"dataset": "digits", "trained": False}
+    nothing = {"dataset": "digits", "teacher": None}
     assert after(teacher_weight="0.0", temperature="1.0") == (["teach", "train"], nothing)
     stages, metrics = after(teacher_weight="0.7", temperature="3.0")
-    assert (stages, metrics["parameters"]) == (["teach", "train"], 156_154)
+    assert (stages, metrics["teacher"]["parameters"]) == (["teach", "train"], 156_154)
     assert after(teacher_weight="0.5") == (["train"], metrics)
 
 

@@ -1,6 +1,7 @@
 """dvc.yaml against the code: DVC tracks only what is listed there."""
 
 import ast
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from armdigits.core import paths
+from armdigits.core import paths, records
 from armdigits.core.parameters import Parameters
-from tests.helpers import ROOT
+from tests.helpers import ROOT, run
 from tests.test_layout import imports
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))
@@ -169,6 +170,26 @@ def test_a_deterministic_stage_keeps_the_run_cache(name):
     assert not any(isinstance(entry, dict) for entry in STAGES[name].get("outs", []))
 
 
+METRICS = {  # the documented keys; `dvc metrics show` has a column for each, and one for the path
+    "train.json": "dataset parameters train_loss validation_loss validation_accuracy",
+    "evaluate.json": "accuracy loss macro_f1",
+    "quantize.json": "fp32.accuracy int8.accuracy int8.bytes agreement",
+    "export.json": "equal_logits aarch64_dotprod.bytes aarch64_dotprod.ram aarch64_dotprod.instructions "
+    "cortex_m4.bytes cortex_m4.ram cortex_m4.instructions",
+    "benchmark.json": "batch_1.int8.p50_us batch_1.c.p50_us batch_1.int8_over_eager.ratio batch_1.c_over_int8.ratio "
+    "batch_8.int8_over_eager.ratio batch_8.c_over_int8.ratio control",
+}
+
+
+def test_dvcs_metrics_have_the_documented_keys_and_fit_27_columns(pipeline):
+    done = run(pipeline, "dvc", "metrics", "show", "--json")
+    shown = json.loads(done.stdout)[""]["data"]
+    found = {path: list(records.Metrics.model_validate(file["data"]).flat()) for path, file in shown.items()}
+    assert found == {f"metrics/{name}": keys.split() for name, keys in METRICS.items()}
+    header = run(pipeline, "dvc", "metrics", "show", "--md").stdout.splitlines()[0]
+    assert len(header.strip("|").split("|")) <= 27
+
+
 def test_the_artifacts_are_outs_of_the_pipeline():
     written = {path for stage in STAGES.values() for path in outs(stage)}
     for artifact in PIPELINE["artifacts"].values():
@@ -177,7 +198,7 @@ def test_the_artifacts_are_outs_of_the_pipeline():
 
 
 def test_the_artifacts_are_listed_in_the_docs_and_described_for_any_data_set():
-    page = (ROOT / "docs" / "more-machines.md").read_text()
+    page = (ROOT / "docs" / "more-machines.md").read_text("utf-8")
     for name, artifact in PIPELINE["artifacts"].items():
         assert f"`{name}`" in page
         assert not re.search(r"mnist|28|784", " ".join([*artifact["labels"], artifact["desc"]])), "no data set, no size"

@@ -15,8 +15,10 @@ from armdigits.core.errors import BadInput, exit_on_failure
 VERBS = {
     "predict": "read the digits in pictures",
     "reproduce": "run the pipeline and print the results table",
+    "show": "print the last run in 80 columns, timings apart",
     "results": "print the results table of the last run, or update README.md",
     "report": "write report/index.html, a page that shows the last run",
+    "plots": "write dvc_plots/index.html, DVC's page of this run and of another commit",
     "draw": "write report/draw.html, a page to draw on",
     "summary": "print results and changes against another commit, in Markdown",
     "tutorial": "run the tutorial's recipe and print it beside this project's",

@@ -78,7 +78,7 @@ def judge(machines: dict[str, Metrics]) -> None:
         GateFailed: some differ by more than the tolerance; a line for each.
         BadInput: the machines ran on different data sets.
     """
-    datasets = {metrics.evaluate.dataset for metrics in machines.values()}
+    datasets = {metrics.benchmark.dataset for metrics in machines.values()}
     if len(datasets) > 1:
         raise BadInput(f"the machines ran on different data sets: {', '.join(sorted(datasets))[:200]}")
     failures = []

@@ -17,7 +17,7 @@ from armdigits.core.errors import Failure
 from armdigits.report import results
 from armdigits.report.tables import markdown
 
-DETERMINISTIC = (paths.TEACH_METRICS, paths.TRAIN_METRICS, paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS)
+DETERMINISTIC = (paths.TRAIN_METRICS, paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS, paths.EXPORT_METRICS)
 TABLE_HEAD = 2  # lines: DVC prints the header and its rule even when nothing has changed
 
 

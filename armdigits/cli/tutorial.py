@@ -77,7 +77,7 @@ def table(diff: str) -> str:
     rows = []
     for name, side in (("tutorial's recipe", "old"), ("this project's", "new")):
         cells = [metrics.get(path, {}).get(key, {}).get(side) for path, key in ACCURACIES.values()]
-        dataset = metrics.get(str(paths.EVALUATE_METRICS), {}).get("dataset", {}).get(side)
+        dataset = metrics.get(str(paths.TRAIN_METRICS), {}).get("dataset", {}).get(side)
         rows.append(
             [name, str(dataset or "-"), *(f"{cell * 100:.2f} %" if isinstance(cell, float) else "-" for cell in cells)]
         )

@@ -57,6 +57,18 @@ def locked_outs() -> dict[Path, str]:
     return {Path(path): out.md5 for outs in read_lock().values() for path, out in outs.items()}
 
 
+def size_of(path: Path) -> int:
+    """The size in bytes of an output, also where it is not on this disk.
+
+    Raises:
+        BadInput: `dvc.lock` does not have it, or as `read_lock`.
+    """
+    for outs in read_lock().values():
+        if out := outs.get(str(path)):
+            return out.size
+    raise BadInput(f"{LOCK}: has no entry {path}; run: dvc repro")
+
+
 @lru_cache(maxsize=1)
 def parse_lock(content: bytes, name: str) -> Outs:
     """The outputs in the bytes of a lock file; `name` appears in the message.

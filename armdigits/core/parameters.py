@@ -142,6 +142,12 @@ class Quantize(Section):
     max_accuracy_drop: Annotated[float, Field(ge=-1, le=1)]
 
 
+class Export(Section):
+    """The targets of the C program whose figures are metrics. `preflight` checks the names."""
+
+    targets: Annotated[list[Name], Field(min_length=1, max_length=16)]
+
+
 class Benchmark(Section):
     """What is timed, and how often."""
 
@@ -165,6 +171,7 @@ class Parameters(Section):
     train: Train
     evaluate: Evaluate
     quantize: Quantize
+    export: Export
     benchmark: Benchmark
 
     @model_validator(mode="after")
@@ -203,6 +210,9 @@ class Parameters(Section):
         if self.train.batch_size % self.train.processes:
             divisor = f"a divisor of train.batch_size ({self.train.batch_size}), for equal shares of a batch"
             refuse("train.processes", divisor, self.train.processes)
+        targets = self.export.targets
+        if len(set(targets)) != len(targets):
+            refuse("export.targets", "each target once", targets)
         if len(set(sizes)) != len(sizes):
             refuse("benchmark.batch_sizes", "each size once", sizes)
         if 1 not in sizes:

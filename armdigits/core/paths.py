@@ -19,13 +19,14 @@ PROVENANCE = Path("data/provenance.json")
 
 # teach
 TEACHER_LOGITS = Path("models/teacher_logits.safetensors")
-TEACH_METRICS = Path("metrics/teach.json")
+TEACH_DETAILS = Path("metrics/teach-details.json")
 AUGMENTED = Path("metrics/augmented.png")
 
 # train
 MODEL = Path("models/model.safetensors")
 LAYERS = Path("models/layers.txt")
 TRAIN_METRICS = Path("metrics/train.json")
+TRAIN_DETAILS = Path("metrics/train-details.json")
 HISTORY = Path("metrics/history.csv")
 
 # evaluate

@@ -177,23 +177,41 @@ class Snapshot(Record):
     history: list[Epoch]
 
 
+class TeacherFigures(Record):
+    """The teacher."""
+
+    parameters: int
+    validation_loss: float
+    validation_accuracy: Share
+
+
+class TeachDetails(Record):
+    """metrics/teach-details.json. There is no teacher where `train.teacher_weight` is 0."""
+
+    dataset: str
+    teacher: TeacherFigures | None
+
+
 class TrainMetrics(Record):
     """metrics/train.json."""
 
     dataset: str
     parameters: int
-    bytes: int
     train_loss: float
     validation_loss: float
     validation_accuracy: Share
+
+
+class TrainDetails(Record):
+    """metrics/train-details.json. `bytes`: the size of the checkpoint."""
+
+    bytes: int
     epochs: int
 
 
 class EvaluateMetrics(Record):
     """metrics/evaluate.json."""
 
-    dataset: str
-    test_images: int
     accuracy: Share
     loss: float
     macro_f1: Share
@@ -210,6 +228,8 @@ class ClassScores(Record):
 class EvaluateDetails(Record):
     """metrics/evaluate-details.json."""
 
+    dataset: str
+    test_images: int
     calibration_error: float
     macro_precision: Share
     macro_recall: Share
@@ -238,22 +258,32 @@ class Programs(Record):
         return _entry(self.programs_sha256, path, paths.PROGRAM_RECORD, "quantize")
 
 
-class ProgramMetrics(Record):
-    """The figures of one program."""
+class Fp32Metrics(Record):
+    """The fp32 program."""
 
     accuracy: Share
-    calibration_error: float
+
+
+class Int8Metrics(Record):
+    """The int8 program."""
+
+    accuracy: Share
     bytes: Annotated[int, Field(ge=1)]
 
 
 class QuantizeMetrics(Record):
     """metrics/quantize.json."""
 
-    dataset: str
-    fp32: ProgramMetrics
-    int8: ProgramMetrics
-    accuracy_drop: float
+    fp32: Fp32Metrics
+    int8: Int8Metrics
     agreement: Share
+
+
+class ProgramDetails(Record):
+    """One program."""
+
+    calibration_error: float
+    bytes: Annotated[int, Field(ge=1)]
 
 
 class Disagreements(Record):
@@ -276,41 +306,47 @@ class QuantizeDetails(Record):
 
     dataset: str
     proofs: dict[str, dict[str, bool]]
+    programs: dict[str, ProgramDetails] = {}
+    accuracy_drop: float | None = None
     disagreements: Disagreements | None = None
     layers: dict[str, LayerNoise] = {}
 
+    def program(self, path: Path) -> ProgramDetails:
+        """The entry of a program."""
+        return _entry(self.programs, path, paths.QUANTIZE_DETAILS, "quantize")
+
 
 class TargetMetrics(Record):
-    """The C program on one target."""
+    """The C program on one target: bytes of flash and of RAM, and instructions for an image."""
 
     bytes: int
+    ram: int
     instructions: int
 
 
 class ExportMetrics(Record):
-    """metrics/export.json. Its further entries are the targets."""
+    """metrics/export.json. Its further entries are those of `export.targets` that ran."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, TargetMetrics]
 
-    dataset: str
     equal_logits: int
-    source_bytes: int
 
     def targets(self) -> dict[str, TargetMetrics]:
-        """The targets that ran."""
+        """The targets by name."""
         return self.__pydantic_extra__
 
 
 class TargetDetails(Record):
-    """The C program on one target; sizes and instructions where an emulator counts them."""
+    """The C program on one target; sizes and mean and largest number of instructions where an emulator counts them."""
 
     compared: int
     equal: int
-    code_bytes: int | None = None
-    constant_bytes: int | None = None
-    stack_bytes: int | None = None
-    max_instructions: int | None = None
+    code_bytes: int = 0
+    constant_bytes: int = 0
+    stack_bytes: int = 0
+    instructions: int = 0
+    max_instructions: int = 0
 
 
 class ExportDetails(Record):
@@ -322,8 +358,13 @@ class ExportDetails(Record):
     dataset: str
     program_sha256: str
     sources_sha256: dict[str, str]
+    source_bytes: int
     compared: int
     left_out: dict[str, str]
+
+    def emulated(self) -> dict[str, TargetDetails]:
+        """The targets on which instructions were counted, by name."""
+        return {name: target for name, target in self.__pydantic_extra__.items() if target.instructions}
 
     def content(self) -> dict[str, Any]:
         """The entries for the file, the targets before those that were left out."""

@@ -42,7 +42,7 @@ def render() -> str:
         side=side,
         title="Draw a digit" if digits else f"Draw one of {len(classes)} classes",
         noun="digit" if digits else "sign",
-        dataset=quantize.dataset,
+        dataset=records.read(paths.EXPORT_DETAILS, records.ExportDetails, "export").dataset,
         accuracy=f"{quantize.int8.accuracy:.2%}".replace("%", " %"),
         weights=record.weights_sha256,
         program=base64.b64encode(program).decode(),

@@ -12,6 +12,7 @@ STAGES = {
     paths.TRAIN_METRICS: "train",
     paths.EVALUATE_METRICS: "evaluate",
     paths.QUANTIZE_METRICS: "quantize",
+    paths.EXPORT_METRICS: "export",
     paths.BENCHMARK_METRICS: "benchmark",
 }
 Content = TypeVar("Content", bound=records.Record)

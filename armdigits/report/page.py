@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from sklearn import metrics
 
-from armdigits.core import files, git, paths, records
+from armdigits.core import files, git, lock, paths, records
 from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
@@ -39,20 +39,24 @@ def render(base: str = "") -> str:
         BadInput: params.yaml is invalid, a stage's output is missing or broken, or `base` has no results.
     """
     parameters = load_parameters(paths.PARAMETERS)
-    run = results.read_metrics()
+    run = results.read_run()
+    evaluated = records.read(paths.EVALUATE_DETAILS, records.EvaluateDetails, "evaluate")
     layers = records.read(paths.QUANTIZE_DETAILS, records.QuantizeDetails, "quantize").layers
     return template("report/page.html").render(
         style=package_files("report/page.css"),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        evaluate=run.evaluate,
+        dataset=evaluated.dataset,
+        test_images=evaluated.test_images,
+        macro_f1=run.evaluate.macro_f1,
         quantize=run.quantize,
+        fp32_bytes=lock.size_of(paths.FP32_PROGRAM),
         single=run.benchmark.batch_1,
         host=run.benchmark.host.content(),
         results=results.results_of(run),
         comparison=compare_with(base) if base else None,
         learning=learning_curves(),
         confusion=confusion_matrix(),
-        scores=f1_scores(records.read(paths.EVALUATE_DETAILS, records.EvaluateDetails, "evaluate").classes),
+        scores=f1_scores(evaluated.classes),
         mistakes=mistakes(read_split(paths.TEST_DATA), parameters.evaluate.misclassified),
         batches=latencies(run.benchmark),
         distributions=_base64(files.read_bytes(paths.LATENCY, "benchmark")),

@@ -1,19 +1,18 @@
-"""The results table of the last run, from the metrics that the stages wrote."""
+"""The results table of the last run, from what Git has of it: a fresh clone has the table too."""
 
 from pathlib import Path
 from typing import NamedTuple
 
-from armdigits.core import files, paths, records
+from armdigits.core import files, lock, paths, records
 from armdigits.core.errors import BadInput
 from armdigits.report.tables import escaped, markdown
 
 README = Path("README.md")
-C_TARGET = "aarch64_dotprod"  # whose code and tables are the size of the C program
 BEGIN, END = "<!-- results: make readme -->\n", "<!-- end of results -->\n"
 
 
-class Metrics(NamedTuple):
-    """What the table shows."""
+class Run(NamedTuple):
+    """What Git has of a run, besides its tables."""
 
     train: records.TrainMetrics
     evaluate: records.EvaluateMetrics
@@ -30,16 +29,22 @@ class Results(NamedTuple):
     conditions: str
 
 
-def results_of(run: Metrics) -> Results:
-    """The results of a run."""
+def results_of(run: Run) -> Results:
+    """The results of the run in the current folder.
+
+    Raises:
+        BadInput: a size is missing in `dvc.lock`, or the predictions are missing or broken.
+    """
     single, host, int8 = run.benchmark.batch_1, run.benchmark.host, run.quantize.int8
-    target = run.export.targets().get(C_TARGET)  # missing where its emulator is not installed
+    test_images = len(records.read_table(paths.PREDICTIONS, records.Prediction, "evaluate"))
+    # none where their emulators are not installed
+    name, target = next(iter(run.export.targets().items()), ("a target", None))
     rows = [
-        _row("eager fp32", run.evaluate.accuracy, run.train.bytes, single.eager),
+        _row("eager fp32", run.evaluate.accuracy, lock.size_of(paths.MODEL), single.eager),
         _row(
             "fused fp32 program",
             run.quantize.fp32.accuracy,
-            run.quantize.fp32.bytes,
+            lock.size_of(paths.FP32_PROGRAM),
             single.fp32,
             single.fp32_over_eager,
         ),
@@ -49,9 +54,9 @@ def results_of(run: Metrics) -> Results:
     ]
     features = f" with {host.features}" if host.features else ""
     conditions = (
-        f"{run.evaluate.dataset}, {run.evaluate.test_images:,} test images. {host.cpu} ({host.arch}){features}, "
+        f"{run.train.dataset}, {test_images:,} test images. {host.cpu} ({host.arch}){features}, "
         f"threads: {host.threads}{', NOISY' if single.noisy else ''}. Python {host.python}, torch {host.torch}, "
-        f"ExecuTorch {host.executorch}, torchao {host.torchao}. Bytes of the C program: code and tables for aarch64."
+        f"ExecuTorch {host.executorch}, torchao {host.torchao}. Bytes of the C program: code and tables for {name}."
     )
     return Results(("variant", "accuracy", "bytes", "p50 latency, batch 1", "ratio to eager [95 %]"), rows, conditions)
 
@@ -63,22 +68,22 @@ def _row(
     return name, f"{accuracy * 100:.2f} %", "-" if size is None else f"{size:,}", f"{timing.p50_us:.1f} µs", interval
 
 
-def read_metrics() -> Metrics:
-    """The metrics of the run in the current folder.
+def read_run() -> Run:
+    """The run in the current folder.
 
     Raises:
         BadInput: a metrics file is missing or broken, or the files are of different data sets.
     """
-    run = Metrics(
+    run = Run(
         records.read(paths.TRAIN_METRICS, records.TrainMetrics, "train"),
         records.read(paths.EVALUATE_METRICS, records.EvaluateMetrics, "evaluate"),
         records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize"),
         records.read(paths.EXPORT_METRICS, records.ExportMetrics, "export"),
         records.read(paths.BENCHMARK_DETAILS, records.BenchmarkDetails, "benchmark"),
     )
-    names = {metrics.dataset for metrics in run}
+    names = sorted({run.train.dataset, run.benchmark.dataset})
     if len(names) > 1:
-        raise BadInput(f"metrics/: of different data sets ({', '.join(sorted(names))[:200]}); run: dvc repro")
+        raise BadInput(f"metrics/: of different data sets ({', '.join(names)[:200]}); run: dvc repro")
     return run
 
 
@@ -86,9 +91,9 @@ def table() -> str:
     """The table of the run in the current folder in Markdown, with its conditions under it.
 
     Raises:
-        BadInput: as `read_metrics`.
+        BadInput: as `read_run` and `results_of`.
     """
-    header, rows, conditions = results_of(read_metrics())
+    header, rows, conditions = results_of(read_run())
     return f"{markdown(header, rows, padded=True)}\n\n{escaped(conditions)}\n"
 
 

@@ -18,8 +18,8 @@ from tests.helpers import copy_project, run, set_parameters
 
 OUTS = {
     "download": [paths.TRAIN_DATA, paths.VALIDATION_DATA, paths.TEST_DATA, paths.PROVENANCE],
-    "teach": [paths.TEACHER_LOGITS, paths.TEACH_METRICS, paths.AUGMENTED],
-    "train": [paths.MODEL, paths.LAYERS, paths.TRAIN_METRICS, paths.HISTORY],
+    "teach": [paths.TEACHER_LOGITS, paths.TEACH_DETAILS, paths.AUGMENTED],
+    "train": [paths.MODEL, paths.LAYERS, paths.TRAIN_METRICS, paths.TRAIN_DETAILS, paths.HISTORY],
     "evaluate": [paths.EVALUATE_METRICS, paths.EVALUATE_DETAILS, paths.PREDICTIONS, paths.MISCLASSIFIED],
     "quantize": [
         paths.FP32_PROGRAM,

@@ -57,8 +57,8 @@ def test_what_is_written_is_utf8_in_every_locale(ran):
 def test_summary_has_every_part_and_a_separate_table_for_timings(ran, capsys):
     run(ran, "git", "add", "--all")
     run(ran, "git", "commit", "--quiet", "--message", "run")
-    add_1(paths.TRAIN_METRICS, "epochs")
-    add_1(paths.BENCHMARK_METRICS, "batch_1.eager.p50_us")
+    add_1(paths.TRAIN_METRICS, "parameters")
+    add_1(paths.BENCHMARK_METRICS, "batch_1.int8.p50_us")
     assert main(["summary", "HEAD"]) == 0
     titles, texts = zip(*(part.split("\n\n", 1) for part in capsys.readouterr().out.split("## ")[1:]), strict=True)
     assert titles == (
@@ -70,8 +70,8 @@ def test_summary_has_every_part_and_a_separate_table_for_timings(ran, capsys):
     )
     results, metrics, timings, parameters, host = (text.strip() for text in texts)
     assert results == table().strip()
-    assert "epochs" in metrics and "p50_us" not in metrics
-    assert "batch_1.eager.p50_us" in timings and "epochs" not in timings
+    assert "parameters" in metrics and "p50_us" not in metrics
+    assert "batch_1.int8.p50_us" in timings and "parameters" not in timings
     assert parameters == "No changes."
     assert "| cpu |" in host
 

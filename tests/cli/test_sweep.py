@@ -10,6 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from armdigits.cli.experiments import left_over
 from armdigits.cli.sweep import read, table
@@ -57,7 +58,9 @@ class Sweep:
         """Those of the queue's experiments, from their commits."""
         commits = [line.split()[0] for line in ask(self.project, "git show-ref").splitlines() if "refs/exps/" in line]
         metrics = [json.loads(ask(self.project, f"git show {each}:metrics/evaluate.json")) for each in commits]
-        epochs = [json.loads(ask(self.project, f"git show {each}:metrics/train.json"))["epochs"] for each in commits]
+        epochs = [
+            yaml.safe_load(ask(self.project, f"git show {each}:params.yaml"))["train"]["epochs"] for each in commits
+        ]
         return [each["accuracy"] for each, count in zip(metrics, epochs, strict=True) if count == 1]
 
 

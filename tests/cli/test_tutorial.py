@@ -16,8 +16,8 @@ from tests.helpers import PARAMETERS, run, set_parameters
 def figures(**sides: float) -> dict:
     """The output of `dvc metrics diff --all --json`, with the same accuracy in each column."""
     return {
-        "metrics/train.json": {"validation_accuracy": sides},
-        "metrics/evaluate.json": {"accuracy": sides, "dataset": {"old": "mnist", "new": "digits"}},
+        "metrics/train.json": {"validation_accuracy": sides, "dataset": {"old": "mnist", "new": "digits"}},
+        "metrics/evaluate.json": {"accuracy": sides},
         "metrics/quantize.json": {"int8.accuracy": sides},
     }
 

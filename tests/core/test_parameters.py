@@ -55,6 +55,8 @@ def test_a_valid_file_is_read(project: Path) -> None:
         ("train.processes", "0", "train.processes: input should be greater than or equal to 1, got 0"),
         ("train.processes", "3", "train.processes: expected a divisor of train.batch_size (32)"),
         ("train.processes", "64", "train.processes: expected a divisor of train.batch_size (32)"),
+        ("export.targets", "[]", "list should have at least 1 item after validation, not 0, got []"),
+        ("export.targets", "[wasm32, wasm32]", "targets: expected each target once, got ['wasm32', 'wasm32']"),
         ("benchmark.batch_sizes", "[1, 0]", "batch_sizes.1: input should be greater than or equal to 1, got 0"),
         ("benchmark.batch_sizes", "[]", "list should have at least 1 item after validation, not 0, got []"),
         ("benchmark.batch_sizes", "[1, 8, 8]", "batch_sizes: expected each size once, got [1, 8, 8]"),

@@ -8,7 +8,9 @@ from armdigits.core.errors import BadInput
 
 RECORDS = {
     paths.PROVENANCE: records.Provenance,
+    paths.TEACH_DETAILS: records.TeachDetails,
     paths.TRAIN_METRICS: records.TrainMetrics,
+    paths.TRAIN_DETAILS: records.TrainDetails,
     paths.EVALUATE_METRICS: records.EvaluateMetrics,
     paths.EVALUATE_DETAILS: records.EvaluateDetails,
     paths.PROGRAM_RECORD: records.Programs,
@@ -18,7 +20,7 @@ RECORDS = {
     paths.EXPORT_DETAILS: records.ExportDetails,
     paths.BENCHMARK_DETAILS: records.BenchmarkDetails,
 }
-SCORES = '"test_images": 30, "accuracy": 0.9, "loss": 0.1, "macro_f1": 0.9'
+LOSSES = '"parameters": 30, "train_loss": 0.1, "validation_loss": 0.2, "validation_accuracy": 0.9'
 
 
 def test_every_record_of_a_run_is_written_again_byte_for_byte(pipeline: Path, folder: Path) -> None:
@@ -38,26 +40,26 @@ def test_every_record_of_a_run_is_written_again_byte_for_byte(pipeline: Path, fo
         ("[" * 100_000, "not valid JSON (recursion limit exceeded at line 1 column 202)"),
         (f'{{"dataset": {"9" * 5000}}}', "not valid JSON (number out of range at line 1 column 4314)"),
         ("[]", "input should be an object"),
-        ('{"dataset": 1, ' + SCORES + "}", "dataset: input should be a valid string"),
-        ('{"dataset": "a", ' + SCORES.replace("0.1", "NaN") + "}", "loss: input should be a finite number"),
-        ('{"dataset": "a", ' + SCORES.replace("0.1", "1e999") + "}", "loss: input should be a finite number"),
-        ('{"dataset": "a", ' + SCORES.replace("30", "true") + "}", "test_images: input should be a valid integer"),
-        ("{" + SCORES + "}", "has no entry dataset"),
-        ('{"dataset": "a", "new": 1, ' + SCORES + "}", "has an unknown entry 'new'"),
-        ('{"dataset": "a", "' + "b" * 5000 + '": 1, ' + SCORES + "}", f"has an unknown entry '{'b' * 80}'"),
+        ('{"dataset": 1, ' + LOSSES + "}", "dataset: input should be a valid string"),
+        ('{"dataset": "a", ' + LOSSES.replace("0.1", "NaN") + "}", "train_loss: input should be a finite number"),
+        ('{"dataset": "a", ' + LOSSES.replace("0.1", "1e999") + "}", "train_loss: input should be a finite number"),
+        ('{"dataset": "a", ' + LOSSES.replace("30", "true") + "}", "parameters: input should be a valid integer"),
+        ("{" + LOSSES + "}", "has no entry dataset"),
+        ('{"dataset": "a", "new": 1, ' + LOSSES + "}", "has an unknown entry 'new'"),
+        ('{"dataset": "a", "' + "b" * 5000 + '": 1, ' + LOSSES + "}", f"has an unknown entry '{'b' * 80}'"),
     ],
     ids=["cut", "binary", "deep", "digits", "list", "type", "nan", "infinite", "bool", "older", "newer", "long"],
 )
 def test_another_record_is_refused_in_one_line_with_the_stage_to_run(folder: Path, content: str, reason: str) -> None:
     Path("x.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(BadInput) as caught:
-        records.read(Path("x.json"), records.EvaluateMetrics, "evaluate")
-    assert str(caught.value) == f"x.json: {reason}; run: dvc repro --force evaluate"
+        records.read(Path("x.json"), records.TrainMetrics, "train")
+    assert str(caught.value) == f"x.json: {reason}; run: dvc repro --force train"
 
 
 def test_a_missing_entry_is_named_with_its_section(folder: Path) -> None:
-    files.write_json(Path("x.json"), {"dataset": "a", "fp32": {"bytes": 1, "calibration_error": 0.1}})
-    with pytest.raises(BadInput, match=r"^x.json: has no entry fp32.accuracy; run: dvc repro --force quantize$"):
+    files.write_json(Path("x.json"), {"int8": {"bytes": 1}, "fp32": {"accuracy": 0.9}, "agreement": 1.0})
+    with pytest.raises(BadInput, match=r"^x.json: has no entry int8.accuracy; run: dvc repro --force quantize$"):
         records.read(Path("x.json"), records.QuantizeMetrics, "quantize")
 
 

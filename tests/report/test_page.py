@@ -290,7 +290,7 @@ def test_a_comparison_shows_metrics_curves_and_matrices_of_both_commits_without_
     files.write_json(paths.BENCHMARK_METRICS, {"batch_1": {"int8": {"p50_us": 6.75}}})
     commit_all()
     change(paths.EVALUATE_METRICS, accuracy=0.99)
-    change(paths.TRAIN_METRICS, bytes=412041)
+    change(paths.EXPORT_METRICS, equal_logits=301)
     history = [(1, 0.9, 0.4, 0.9), (2, 0.5, 0.2, 0.95)]
     files.write_csv(paths.HISTORY, ("epoch", "train_loss", "validation_loss", "validation_accuracy"), history)
     text = render("HEAD")
@@ -298,11 +298,11 @@ def test_a_comparison_shows_metrics_curves_and_matrices_of_both_commits_without_
     assert "comparison" in reader.sections
     for row in (
         ["evaluate: accuracy", "0.9875", "0.99", "+0.0025"],
-        ["train: bytes", "412040", "412041", "+1"],
+        ["export: equal_logits", "300", "301", "+1"],
     ):
         at = reader.words.index(row[0])
         assert [word for word in reader.words[at : at + 9] if word][: len(row)] == row
-    assert "quantize: accuracy_drop" not in reader.words, "it does not differ"
+    assert "quantize: agreement" not in reader.words, "it does not differ"
     for title in ("Validation loss, this run and HEAD", "Confusion matrix beside another, HEAD"):
         assert f"<title>{title}</title>" in text
     assert "http" not in text

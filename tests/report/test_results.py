@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from armdigits.core import files, paths
+from armdigits.core import files, lock, paths
 from armdigits.core.errors import BadInput
 from armdigits.report.results import BEGIN, END, README, table, with_table, write_readme
 
@@ -33,7 +33,7 @@ def test_a_c_program_that_ran_under_no_emulator_has_no_size(small_run):
 def test_the_conditions_are_printed_below_the_table(small_run):
     assert table().split("\n\n")[1] == (
         "digits, 30 test images. Neoverse N1 (aarch64) with asimd asimddp, threads: 1. Python 3.11.7, torch 2.13.0, "
-        "ExecuTorch 1.4.1, torchao 0.18.0. Bytes of the C program: code and tables for aarch64.\n"
+        "ExecuTorch 1.4.1, torchao 0.18.0. Bytes of the C program: code and tables for aarch64_dotprod.\n"
     )
 
 
@@ -45,16 +45,22 @@ def test_the_conditions_name_a_noisy_run(small_run):
 
 
 def test_metrics_of_two_data_sets_are_refused(small_run):
-    content = json.loads(paths.QUANTIZE_METRICS.read_text("utf-8"))
-    files.write_json(paths.QUANTIZE_METRICS, {**content, "dataset": "mnist"})
+    content = json.loads(paths.TRAIN_METRICS.read_text("utf-8"))
+    files.write_json(paths.TRAIN_METRICS, {**content, "dataset": "mnist"})
     with pytest.raises(BadInput, match=r"^metrics/: of different data sets \(digits, mnist\); run: dvc repro$"):
         table()
 
 
 def test_of_a_long_name_of_a_data_set_the_message_has_the_begin(small_run):
-    content = json.loads(paths.QUANTIZE_METRICS.read_text("utf-8"))
-    files.write_json(paths.QUANTIZE_METRICS, {**content, "dataset": "x" * 10_000})
+    content = json.loads(paths.TRAIN_METRICS.read_text("utf-8"))
+    files.write_json(paths.TRAIN_METRICS, {**content, "dataset": "x" * 10_000})
     with pytest.raises(BadInput, match=r"\(digits, x{,200}\)"):
+        table()
+
+
+def test_a_size_that_the_lock_does_not_have_is_one_line(small_run):
+    lock.LOCK.unlink()
+    with pytest.raises(BadInput, match=r"^dvc.lock: has no entry models/model.safetensors; run: dvc repro$"):
         table()
 
 

@@ -7,7 +7,7 @@ import pytest
 from armdigits.core import paths
 from armdigits.core.errors import GateFailed
 from armdigits.measure import host
-from stages.benchmark import MAIN_RATIOS, MAIN_VARIANTS, RATIOS, judge, main_figures, table
+from stages.benchmark import MAIN_VARIANTS, RATIOS, judge, metrics_of, table
 from tests.helpers import run_stage_here, set_parameters
 
 
@@ -17,15 +17,9 @@ def details(pipeline: Path) -> dict[str, Any]:
     return content
 
 
-def test_the_metrics_are_the_medians_and_ratios_of_the_details(pipeline: Path, details: dict[str, Any]) -> None:
+def test_the_metrics_are_those_of_batch_1_and_of_the_largest_batch(pipeline: Path, details: dict[str, Any]) -> None:
     metrics = json.loads((pipeline / paths.BENCHMARK_METRICS).read_text("utf-8"))
-    assert list(metrics) == ["batch_1", "batch_8"]
-    for batch, figures in metrics.items():
-        assert set(figures) == {*MAIN_VARIANTS, *MAIN_RATIOS}
-        for variant in MAIN_VARIANTS:
-            assert figures[variant] == {"p50_us": details[batch][variant]["p50_us"]}
-        for ratio in MAIN_RATIOS:
-            assert figures[ratio] == {"ratio": details[batch][ratio]["ratio"]}
+    assert metrics == metrics_of(details, largest=8)
 
 
 def test_the_details_have_the_machine_and_all_figures(details: dict[str, Any]) -> None:
@@ -59,11 +53,13 @@ def test_the_table_marks_percentiles_of_too_few_calls_and_noise() -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_the_main_figures_leave_out_all_but_medians_and_ratios() -> None:
-    variants = dict.fromkeys((*MAIN_VARIANTS, "c_no_zeros", "int8_checked", "empty_call"), VARIANT)
-    figures = main_figures({**variants, **dict.fromkeys(RATIOS, RATIO), "noisy": False})
-    medians, ratios = {"p50_us": 1}, {"ratio": 1}
-    assert figures == {**dict.fromkeys(MAIN_VARIANTS, medians), **dict.fromkeys(MAIN_RATIOS, ratios)}
+def test_the_metrics_are_two_medians_two_ratios_for_each_of_two_sizes_and_the_control() -> None:
+    batch = {**dict.fromkeys(MAIN_VARIANTS, VARIANT), **dict.fromkeys(RATIOS, RATIO), "noisy": False}
+    medians = {"int8": {"p50_us": 1}, "c": {"p50_us": 1}}
+    ratios = {"int8_over_eager": {"ratio": 1}, "c_over_int8": {"ratio": 1}}
+    details = {"batch_1": batch, "batch_32": batch, "batch_256": batch}
+    assert metrics_of(details, largest=256) == {"batch_1": {**medians, **ratios}, "batch_256": ratios, "control": 1}
+    assert metrics_of(details, largest=1) == {"batch_1": {**medians, **ratios}, "control": 1}
 
 
 def test_too_high_a_ratio_fails_after_everything_is_written_unless_noisy(

@@ -40,32 +40,32 @@ def read(path: Path) -> dict[str, float]:
 
 
 def test_the_metrics_equal_those_counted_by_hand() -> None:
-    metrics, details = evaluate(logits_for([0, 1, 1, 1]), torch.tensor([0, 0, 1, 1]), DIGITS)
+    metrics, details = evaluate(logits_for([0, 1, 1, 1]), torch.tensor([0, 0, 1, 1]), DIGITS, "digits")
     classes = details.classes
     assert list(classes) == list(DIGITS)
     assert classes["0"].content() == pytest.approx({"precision": 1, "recall": 1 / 2, "f1": 2 / 3})
     assert classes["1"].content() == pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 4 / 5})
-    assert metrics["accuracy"] == 0.75
-    assert metrics["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 10), "classes without images count as 0"
+    assert metrics.accuracy == 0.75
+    assert metrics.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 10), "classes without images count as 0"
     assert details.macro_precision == pytest.approx((1 + 2 / 3) / 10)
     assert details.macro_recall == pytest.approx((1 / 2 + 1) / 10)
 
 
 def test_the_scores_have_the_names_of_the_classes() -> None:
     logits = torch.tensor([[2.0, 1, 0], [2, 1, 0], [0, 1, 2]])
-    metrics, details = evaluate(logits, torch.tensor([0, 1, 2]), ["circle", "cross", "square"])
+    metrics, details = evaluate(logits, torch.tensor([0, 1, 2]), ["circle", "cross", "square"], "shapes")
     classes = details.classes
     assert {name: scores.f1 for name, scores in classes.items()} == pytest.approx(
         {"circle": 2 / 3, "cross": 0, "square": 1}
     )
-    assert metrics["macro_f1"] == pytest.approx((2 / 3 + 1) / 3)
+    assert metrics.macro_f1 == pytest.approx((2 / 3 + 1) / 3)
 
 
 def test_the_loss_is_torchs_cross_entropy() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(50, 10), torch.arange(50) % 10
     expected = torch.nn.functional.cross_entropy(logits, targets).item()
-    assert evaluate(logits, targets, DIGITS)[0]["loss"] == pytest.approx(expected, rel=1e-6)
+    assert evaluate(logits, targets, DIGITS, "digits")[0].loss == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_figure_shows_at_most_the_given_number_of_mistakes() -> None:
@@ -91,10 +91,12 @@ def test_the_stage_writes_metrics_details_and_predictions_that_agree(
     set_parameters(project, {"evaluate.min_accuracy": "0.0"})
     assert run_stage_here("evaluate") == 0
     metrics, details = read(paths.EVALUATE_METRICS), read(paths.EVALUATE_DETAILS)
-    assert list(metrics) == ["dataset", "test_images", "accuracy", "loss", "macro_f1"]
-    assert list(details) == ["calibration_error", "macro_precision", "macro_recall", "classes"]
+    assert list(metrics) == ["accuracy", "loss", "macro_f1"]
+    assert list(details) == [
+        *("dataset", "test_images", "calibration_error", "macro_precision", "macro_recall", "classes")
+    ]
     rows = list(csv.DictReader(paths.PREDICTIONS.read_text("utf-8").splitlines()))
-    assert len(rows) == metrics["test_images"] == 30
+    assert len(rows) == details["test_images"] == 30
     assert sum(row["actual"] == row["predicted"] for row in rows) / len(rows) == metrics["accuracy"]
     assert Image.open(io.BytesIO(paths.MISCLASSIFIED.read_bytes())).format == "PNG"
     assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())

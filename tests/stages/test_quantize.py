@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from armdigits.core import paths
+from armdigits.core import paths, records
 from armdigits.core.errors import GateFailed
 from armdigits.core.parameters import load_parameters
 from armdigits.program import reference
@@ -29,20 +29,21 @@ def details(pipeline: Path) -> dict[str, Any]:
 
 
 def test_the_metrics_have_the_documented_keys_and_the_sizes_of_the_files(
-    pipeline: Path, metrics: dict[str, Any]
+    pipeline: Path, metrics: dict[str, Any], details: dict[str, Any]
 ) -> None:
-    assert list(metrics) == ["dataset", "fp32", "int8", "accuracy_drop", "agreement"]
-    assert metrics["dataset"] == "digits"
-    assert metrics["accuracy_drop"] == round(metrics["fp32"]["accuracy"] - metrics["int8"]["accuracy"], 6)
+    assert {key: list(values) for key, values in metrics.items() if key != "agreement"} == {
+        "fp32": ["accuracy"],
+        "int8": ["accuracy", "bytes"],
+    }
+    assert details["accuracy_drop"] == round(metrics["fp32"]["accuracy"] - metrics["int8"]["accuracy"], 6)
     assert 0.9 < metrics["agreement"] <= 1
-    for name in ("fp32", "int8"):
-        assert list(metrics[name]) == ["accuracy", "calibration_error", "bytes"]
-        assert metrics[name]["bytes"] == (pipeline / f"models/{name}.pte").stat().st_size
-    assert metrics["int8"]["bytes"] < 0.3 * metrics["fp32"]["bytes"]
+    sizes = {name: program["bytes"] for name, program in details["programs"].items()}
+    assert sizes == {name: (pipeline / "models" / name).stat().st_size for name in ("fp32.pte", "int8.pte")}
+    assert metrics["int8"]["bytes"] == sizes["int8.pte"] < 0.3 * sizes["fp32.pte"]
 
 
 def test_the_details_list_the_proofs_which_all_hold(details: dict[str, Any]) -> None:
-    assert list(details) == ["dataset", "proofs", "disagreements", "layers"]
+    assert list(details) == ["dataset", "proofs", "programs", "accuracy_drop", "disagreements", "layers"]
     proofs = details["proofs"]
     assert {"delegates", "nodes", "fused_relus", "weight_types", "biases"} <= set(proofs["fp32"]) <= set(proofs["int8"])
     assert all(holds is True for checks in proofs.values() for holds in checks.values())
@@ -59,19 +60,25 @@ def test_the_disagreements_explain_the_drop_in_accuracy(
     figures = details["disagreements"]
     rows = (pipeline / paths.DISAGREEMENTS).read_text("utf-8").splitlines()[1:]
     assert len(rows) == figures["count"] == round((1 - metrics["agreement"]) * 360)
-    assert figures["fp32_right"] - figures["int8_right"] == round(metrics["accuracy_drop"] * 360)
+    assert figures["fp32_right"] - figures["int8_right"] == round(details["accuracy_drop"] * 360)
     assert 0 <= figures["p_value"] <= 1
     assert (pipeline / paths.DISAGREEMENTS_FIGURE).read_bytes().startswith(b"\x89PNG")
 
 
 def test_scores_compare_the_predictions_of_both_programs() -> None:
     logits = {"fp32": torch.eye(10)[[0, 1, 2, 3]], "int8": torch.eye(10)[[0, 1, 2, 9]]}
-    metrics, found = quantize.scores(logits, {"fp32": 40, "int8": 10}, some_images(4))
-    assert metrics == {
-        "fp32": {"accuracy": 1.0, "calibration_error": 0.768031, "bytes": 40},
-        "int8": {"accuracy": 0.75, "calibration_error": 0.518031, "bytes": 10},
-        "accuracy_drop": 0.25,
+    metrics, details, found = quantize.scores(logits, {"fp32": 40, "int8": 10}, some_images(4))
+    assert metrics.content() == {
+        "fp32": {"accuracy": 1.0},
+        "int8": {"accuracy": 0.75, "bytes": 10},
         "agreement": 0.75,
+    }
+    assert details == {
+        "programs": {
+            "fp32.pte": {"calibration_error": 0.768031, "bytes": 40},
+            "int8.pte": {"calibration_error": 0.518031, "bytes": 10},
+        },
+        "accuracy_drop": 0.25,
     }
     assert found == [(3, 3, 3, 9)]
 
@@ -80,7 +87,8 @@ def test_the_table_has_lines_of_at_most_80_columns_and_a_dash_for_a_layer_withou
     metrics: dict[str, Any], details: dict[str, Any]
 ) -> None:
     most = {"count": 10_000, "fp32_right": 5_000, "int8_right": 5_000, "p_value": 1.2345e-5}
-    text = quantize.table(metrics, {**details, "disagreements": most, "layers": {"linear1": {"sqnr_db": None}}})
+    record = records.QuantizeMetrics.model_validate(metrics)
+    text = quantize.table(record, {**details, "disagreements": most, "layers": {"linear1": {"sqnr_db": None}}})
     lines = text.splitlines()
     assert lines[-1].split() == ["linear1", "-"]
     assert max(map(len, lines)) <= 80
@@ -134,6 +142,6 @@ def test_too_large_a_drop_fails_after_everything_is_written(
     set_parameters(ran, {"quantize.max_accuracy_drop": "-1.0"})
     paths.QUANTIZE_METRICS.unlink()
     assert run_stage_here("quantize") == 1
-    drop = json.loads(paths.QUANTIZE_METRICS.read_text("utf-8"))["accuracy_drop"]
+    drop = json.loads(paths.QUANTIZE_DETAILS.read_text("utf-8"))["accuracy_drop"]
     *_, line = capsys.readouterr().err.splitlines()
     assert line == f"quantize: accuracy drop {drop:.4f} is above quantize.max_accuracy_drop (-1.0)"

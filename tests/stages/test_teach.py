@@ -42,7 +42,7 @@ def test_without_a_teacher_the_file_has_no_logits_and_train_refuses_it_where_the
     records.write(paths.TEACHER, records.TeacherNeed(needed=False))
     assert run_stage_here("teach") == 0
     assert read_teacher_logits(paths.TEACHER_LOGITS).shape == (0, 10)
-    assert json.loads(paths.TEACH_METRICS.read_bytes()) == {"dataset": "digits", "trained": False}
+    assert json.loads(paths.TEACH_DETAILS.read_bytes()) == {"dataset": "digits", "teacher": None}
     assert paths.AUGMENTED.exists()
     assert capsys.readouterr().out == "no teacher is trained: train.teacher_weight is 0\n"
     assert run_stage_here("train") == 2
