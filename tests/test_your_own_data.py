@@ -93,7 +93,8 @@ def test_the_pages_command_selects_the_data_set_and_download_reads_it(
     assert f"dataset.path: null -> {command(name)[-1]}" in capsys.readouterr().out
     assert [run_stage_here(stage) for stage in ("preflight", "download")] == [0, 0]
     assert re.findall(r": ([\d,]+) \w+ images", capsys.readouterr().out) == SIZES[name]
-    assert record(project)["classes"] == list("0123456789" if name in ("idx", "mnist") else SHAPES)
+    classes = {"folder": list(SHAPES), "idx": [f"class {label}" for label in range(10)], "mnist": list("0123456789")}
+    assert record(project)["classes"] == classes[name]
 
 
 def start(project: Path) -> None:

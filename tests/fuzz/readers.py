@@ -243,7 +243,8 @@ def renew_provenance() -> None:
     with suppress(ValueError, RecursionError, TypeError, AttributeError, OSError):
         record = json.loads(paths.PROVENANCE.read_bytes())
         record.pop("sha256", None)
-        paths.PROVENANCE.write_text(json.dumps({**record, "sha256": files.sha256(json.dumps(record).encode())}))
+        renewed = {**record, "sha256": files.sha256(json.dumps(record).encode())}
+        paths.PROVENANCE.write_text(json.dumps(renewed), "utf-8")
 
 
 def lock_files() -> list[bytes]:
