@@ -74,7 +74,7 @@ def test_a_planted_hang_is_found(tmp_path, fault, seconds):
 def test_the_same_seed_gives_the_same_inputs(tmp_path):
     def inputs(name: str, seed: int) -> list[str]:
         def read(content: bytes) -> None:
-            with Path("inputs").open("a") as file:
+            with Path("inputs").open("a", encoding="utf-8") as file:
                 file.write(f"{content!r}\n")
 
         folder = Folder(tmp_path / name)
