@@ -13,6 +13,7 @@ import sys
 from armdigits.cli import dvc
 from armdigits.core import lock
 from armdigits.core.cache import objects_folder
+from armdigits.core.errors import printable
 from armdigits.report.comparison import read_base
 
 
@@ -26,7 +27,10 @@ def run(options: argparse.Namespace) -> int:
     base = options.base
     if figures := missing_figures(base):
         remedy = f"dvc fetch --all-commits, or without a remote: git switch --detach {base} && dvc repro"
-        print(f"plots: DVC's cache does not have {', '.join(figures)} of {base}; run: {remedy}", file=sys.stderr)
+        print(
+            printable(f"plots: DVC's cache does not have {', '.join(figures)} of {base}; run: {remedy}"),
+            file=sys.stderr,
+        )
     return dvc.run("plots", "diff", base)
 
 

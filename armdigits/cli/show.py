@@ -9,9 +9,11 @@ import textwrap
 from collections.abc import Mapping
 
 from armdigits.core import records
+from armdigits.core.errors import printable
 from armdigits.report import results
 
 COLUMNS = 80
+LONGEST = 400  # characters of a line, which is then wrapped: names of data sets and CPUs come from records
 
 
 def configure(_parser: argparse.ArgumentParser) -> None:
@@ -24,7 +26,7 @@ def run(_options: argparse.Namespace) -> None:
     parts = (model(found), targets(found.export.targets()), timings(found.benchmark), host(found.benchmark.host))
     for part in parts:
         for line in part:
-            print(textwrap.fill(line, COLUMNS, subsequent_indent="    "))
+            print(textwrap.fill(printable(line[:LONGEST]), COLUMNS, subsequent_indent="    "))
         print()
 
 

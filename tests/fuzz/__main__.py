@@ -76,7 +76,7 @@ def report(folder: Folder) -> int:
         repeat = f"python -m tests.fuzz --repeat {os.path.relpath(kept)}"
         print(f"    FINDING: {text.read_text('utf-8').splitlines()[-1][:200]!a}\n    {repeat}", flush=True)
         shutil.move(text.with_suffix(""), kept)
-        kept.with_name(text.name).write_text(f"{text.read_text('utf-8')}\n{repeat}\n")
+        kept.with_name(text.name).write_text(f"{text.read_text('utf-8')}\n{repeat}\n", "utf-8")
         text.unlink()
     return len(found)
 

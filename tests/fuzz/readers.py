@@ -27,7 +27,7 @@ from dvc.utils.serialize import parse_yaml
 from PIL import Image
 from safetensors.torch import load, save
 
-from armdigits.cli import compare, predict, sweep, verify
+from armdigits.cli import compare, predict, show, sweep, verify
 from armdigits.core import files, lock, paths
 from armdigits.core.parameters import Dataset, load_parameters, parse_parameters
 from armdigits.data import folder, idx, sources, survey
@@ -42,7 +42,7 @@ from tests import helpers
 from tests.cli.test_sweep import experiment, shown
 from tests.fuzz.child import GB, Reader
 from tests.helpers import mnist_image
-from tests.report.conftest import CHARTS, draw_once, write_small_run
+from tests.report.conftest import CHARTS, SIZES, draw_once, write_small_run
 
 
 def write_run() -> None:
@@ -62,7 +62,9 @@ def write_run() -> None:
     runtime.write_programs(programs, weights_sha256, list(helpers.DIGITS))
     out = {"path": str(paths.INT8_PROGRAM), "hash": "md5", "md5": lock.md5_of(paths.INT8_PROGRAM), "size": 1}
     stage = {"cmd": "python", "deps": [out], "outs": [out]}
-    lock.LOCK.write_text(json.dumps({"schema": "2.0", "stages": {"quantize": stage}}), "utf-8")
+    lock.LOCK.write_text(
+        json.dumps({"schema": "2.0", "stages": {"quantize": stage, "sizes": {"outs": SIZES}}}), "utf-8"
+    )
     shutil.copytree(paths.METRICS, "other/metrics")
     Path("experiments.json").write_text(shown(experiment(0.9, seed=1), experiment(0.8, None, rate=1)), "utf-8")
     Path("picture.png").write_bytes(picture().getvalue())
@@ -335,11 +337,16 @@ READERS = {
     "snapshots": Reader(snapshots, read_snapshot),
     "describe": records(
         lambda: describe.main(load_parameters(paths.PARAMETERS)),
-        *(paths.PROVENANCE, paths.PROGRAM_RECORD, paths.TRAIN_METRICS, paths.EVALUATE_METRICS),
-        *(paths.QUANTIZE_METRICS, paths.EXPORT_METRICS),
+        *(paths.PROVENANCE, paths.PROGRAM_RECORD, paths.TRAIN_DETAILS, paths.EVALUATE_DETAILS),
+        *(paths.QUANTIZE_METRICS, paths.QUANTIZE_DETAILS, paths.EXPORT_DETAILS),
     ),
     "results": records(
         lambda: print(results.table()),
+        *(paths.TRAIN_METRICS, paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS, paths.EXPORT_METRICS),
+        *(paths.BENCHMARK_DETAILS, paths.PREDICTIONS),
+    ),
+    "show": records(
+        lambda: show.run(Namespace()),
         *(paths.TRAIN_METRICS, paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS, paths.EXPORT_METRICS),
         paths.BENCHMARK_DETAILS,
     ),
