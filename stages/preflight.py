@@ -80,10 +80,8 @@ def main(parameters: Parameters) -> None:
     write_json(paths.VALID_PARAMETERS, {"params.yaml": "valid", **record})
     records.write(paths.TEACHER, records.TeacherNeed(needed=parameters.train.teacher_weight > 0))
     compute = parameters.compute
+    print(cpu.explained(compute.instructions, compute.device))
     bits = cpu.bits(compute.instructions, compute.device)
-    print(
-        f"bits of the results: {bits} ({'as on this machine alone' if bits == cpu.NATIVE else 'as on all such CPUs'})"
-    )
     records.write(paths.HOST, records.Host.model_validate({**host.identify(), "bits": bits}))
 
 

@@ -2,7 +2,7 @@
 
 Wider instructions add numbers up in another order, each sum is rounded, and training amplifies the difference: with
 AVX-512 another model comes out than with AVX2. So on x86-64 all stages but the benchmark are held to AVX2, which gives
-the same bits on all CPUs of a vendor. Vendors differ: MKL, in which torch multiplies matrices, has code for each.
+the same bits on all of AMD's CPUs. Intel's differ: MKL, in which torch multiplies matrices, has other code for them.
 """
 
 import os
@@ -34,6 +34,7 @@ AVX2 = {  # read when torch is imported
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",  # products of matrices
 }
 NATIVE = "native"
+PROMISED = "avx2 AuthenticAMD"  # seen to be the same bits on CPUs with and without AVX-512
 
 
 class Processor(NamedTuple):
@@ -57,9 +58,19 @@ def hold_to(instructions: str) -> None:
 
 
 def bits(instructions: str, device: str) -> str:
-    """Whose bits the results have: `avx2 AuthenticAMD`, equal on all machines that say so, or `native`, this one's."""
+    """Whose bits the results have: AVX2's on a vendor's CPUs, as `PROMISED`, or `native`, this machine's own."""
     held = device == "cpu" and instructions == "avx2" and "avx2" in processor().features
     return f"avx2 {processor().vendor}" if held else NATIVE
+
+
+def explained(instructions: str, device: str) -> str:
+    """The same as a sentence for the log."""
+    found = bits(instructions, device)
+    if found == PROMISED:
+        return f"results: {found}, the same bits on every AMD CPU with AVX2"
+    if found == NATIVE and device == "cpu" and instructions == "avx2":
+        return f"results: the bits of this CPU alone, {processor().name}, which has no AVX2"
+    return f"results: {found}, bits of this kind of machine alone"
 
 
 def _linux(cpuinfo: str) -> Processor:

@@ -10,7 +10,7 @@ from armdigits.report.comparison import read_base
 
 INPUTS = ("params.yaml", "dvc.yaml", "armdigits", "stages", str(paths.VALID_PARAMETERS))
 MEASURING = ("preflight", "benchmark")  # stages whose outputs are about the machine
-PROMISED = ("bits", "torch", "executorch", "torchao")  # machines with equal entries in host.json get equal outputs
+DECIDING = ("bits", "torch", "executorch", "torchao")  # entries of host.json; where they are equal, so are the outputs
 SHOWN = 5  # paths in a line
 
 
@@ -46,11 +46,11 @@ def compare_with_commit() -> Reproduced:
 
 def _other_machine(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     """Why the two machines need not give the same bits."""
-    if here.get("bits") == there.get("bits") == cpu.NATIVE:
-        return ["native instructions"]
+    if here.get("bits") == there.get("bits") != cpu.PROMISED:
+        return [f"bits {here.get('bits')}, which are promised on no other machine"]
     return [
         f"{name} {here.get(name)}, there {there.get(name, 'unknown')}"
-        for name in PROMISED
+        for name in DECIDING
         if here.get(name) != there.get(name)
     ]
 

@@ -67,6 +67,22 @@ def test_results_have_the_bits_of_a_vendor_or_of_one_machine(
     assert cpu.bits(instructions, device) == bits
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "line"),
+    [
+        (AMD, "results: avx2 AuthenticAMD, the same bits on every AMD CPU with AVX2"),
+        (AMD.replace("AuthenticAMD", "GenuineIntel"), "results: avx2 GenuineIntel, bits of this kind of machine alone"),
+        (
+            AMD.replace("avx2", "avx"),
+            "results: the bits of this CPU alone, AMD EPYC 7763 64-Core Processor, which has no AVX2",
+        ),
+    ],
+)
+def test_the_log_says_whose_bits_they_are(machine: Callable[[str], None], cpuinfo: str, line: str) -> None:
+    machine(cpuinfo)
+    assert cpu.explained("avx2", "cpu") == line
+
+
 def test_torch_is_held_to_avx2_where_the_cpu_has_it_and_the_parameter_says_so(
     machine: Callable[[str], None],
 ) -> None:

@@ -70,11 +70,14 @@ def test_another_output_on_another_cpu_or_with_other_versions_is_expected(commit
     assert not is_broken
 
 
-def test_native_instructions_promise_nothing(folder):
-    write({"train/model": "1"}, bits="native")
+@pytest.mark.parametrize("bits", ["native", "avx2 GenuineIntel"])
+def test_only_amds_avx2_promises_the_same_bits(folder, bits):
+    write({"train/model": "1"}, bits=bits)
     commit(folder)
-    write({"train/model": "2"}, bits="native")
-    assert compare_with_commit()[0].endswith("as expected, because of native instructions")
+    write({"train/model": "2"}, bits=bits)
+    assert compare_with_commit()[0].endswith(
+        f"as expected, because of bits {bits}, which are promised on no other machine"
+    )
 
 
 def test_the_results_of_other_parameters_are_not_compared(committed):
