@@ -30,10 +30,12 @@ from safetensors.torch import load, save
 from armdigits.cli import compare, predict, show, sweep, verify
 from armdigits.core import files, lock, paths
 from armdigits.core.parameters import Dataset, load_parameters, parse_parameters
+from armdigits.core.shape import MNIST
 from armdigits.data import folder, idx, sources, survey
-from armdigits.data.dataset import read_split
+from armdigits.data.dataset import read_provenance, read_split
 from armdigits.models import checkpoint
 from armdigits.models.cnn import ConvolutionalNetwork
+from armdigits.pictures.reading import read_image
 from armdigits.program import build, contents, runtime
 from armdigits.report import charts, page, results
 from armdigits.training.snapshots import Snapshots
@@ -41,7 +43,6 @@ from stages import describe
 from tests import helpers
 from tests.cli.test_sweep import experiment, shown
 from tests.fuzz.child import GB, Reader
-from tests.helpers import mnist_image
 from tests.report.conftest import CHARTS, SIZES, draw_once, write_small_run
 
 
@@ -53,13 +54,14 @@ def write_run() -> None:
         setattr(charts, name, draw_once(name))
     model, weights_sha256 = checkpoint.read_checkpoint(paths.MODEL)
     pixels = read_split(paths.TRAIN_DATA).pixels()
-    exported, convolutional = (build.export(each, 8) for each in (model, ConvolutionalNetwork(use_dropout=False)))
+    networks = (model, ConvolutionalNetwork(use_dropout=False))
+    exported, convolutional = (build.export(each, MNIST, 8) for each in networks)
     programs = {
         paths.FP32_PROGRAM: build.lower(exported),
         paths.INT8_PROGRAM: build.lower(build.quantize(exported, pixels, 8)),
         Path("cnn.pte"): build.lower(build.quantize(convolutional, pixels, 8)),
     }
-    runtime.write_programs(programs, weights_sha256, list(helpers.DIGITS))
+    runtime.write_programs(programs, weights_sha256, read_provenance())
     out = {"path": str(paths.INT8_PROGRAM), "hash": "md5", "md5": lock.md5_of(paths.INT8_PROGRAM), "size": 1}
     stage = {"cmd": "python", "deps": [out], "outs": [out]}
     lock.LOCK.write_text(
@@ -141,6 +143,12 @@ def pictures() -> list[bytes]:
     return [*found, picture("jpeg", exif=exif).getvalue()]
 
 
+def read_picture(content: bytes) -> None:
+    """Both readings."""
+    read_image(content, "photo", (3, 24, 24))
+    read_image(content, "ink", MNIST)
+
+
 def idx_files() -> list[bytes]:
     """The four files, compressed and expanded under both names, and entries that are no files."""
     found = [b"idx/classes.txt\n" + b"".join(b"%d\n" % number for number in range(10)), b"idx/notes.txt\nany"]
@@ -162,7 +170,7 @@ def folder_files() -> list[bytes]:
 
 def read_images(module: ModuleType, name: str) -> None:
     """The survey of `preflight`, then the images."""
-    dataset = Dataset(name=name, path=name, validation=4, seed=1)
+    dataset = Dataset(name=name, path=name, validation=4, seed=1, **helpers.IMAGES)
     module.survey(dataset)
     module.load(dataset)
 
@@ -323,7 +331,7 @@ def serve(server: socket.socket, content: bytes) -> None:
 
 
 READERS = {
-    "pictures": Reader(pictures, mnist_image, memory=2 * GB),
+    "pictures": Reader(pictures, read_picture, memory=2 * GB),
     "idx": Reader(idx_files, within(lambda: read_images(idx, "idx")), placed=True),
     "folders": Reader(folder_files, within(lambda: read_images(folder, "folder")), placed=True, memory=2 * GB),
     "params": Reader(parameters, read_parameters),

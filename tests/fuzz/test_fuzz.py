@@ -11,8 +11,9 @@ import pytest
 
 from armdigits.core.errors import BadInput
 from tests.fuzz import child
-from tests.fuzz.__main__ import fuzz
+from tests.fuzz.__main__ import fuzz, main
 from tests.fuzz.child import GB, Folder, Reader
+from tests.fuzz.readers import READERS
 
 pytestmark = pytest.mark.slow
 
@@ -85,3 +86,8 @@ def test_the_same_seed_gives_the_same_inputs(tmp_path):
     first, again, other = inputs("first", 1), inputs("again", 1), inputs("other", 2)
     assert first[: len(again)] == again[: len(first)]
     assert first != other
+
+
+def test_every_reader_answers_its_first_seed(capsys):
+    assert main(list(READERS), seconds=1, seed=1, repeat=None) == 0, "else the command ends with the reason"
+    assert len(capsys.readouterr().out.splitlines()) == len(READERS)
