@@ -48,8 +48,7 @@ class Sweep:
         ask(folder, "git clone --quiet -c user.name=t -c user.email=t@x.invalid", project, clone)
         self.run_there = ask(clone, "python -m armdigits experiment evaluate.misclassified=9")
         ask(clone, "python -m armdigits experiments", folder / "there.json")
-        command = [sys.executable, "-m", "armdigits", "sweep", "here.json", "there.json"]
-        self.table_of_both = run(folder, *command, PYTHONPATH=str(ROOT)).stdout
+        self.table_of_both = ask(clone, "python -m armdigits sweep", folder / "here.json", folder / "there.json")
         self.accuracy_there = json.loads((clone / "metrics/evaluate.json").read_text("utf-8"))["accuracy"]
         self.picture_there = (clone / paths.MISCLASSIFIED).read_bytes()
         self.stored = [path.read_bytes() for path in (folder / "storage").rglob("*") if path.is_file()]
