@@ -177,7 +177,7 @@ def test_the_artifacts_are_outs_of_the_pipeline():
 
 
 def test_the_artifacts_are_listed_in_the_docs_and_described_for_any_data_set():
-    page = (ROOT / "docs" / "more-machines.md").read_text()
+    page = (ROOT / "docs" / "more-machines.md").read_text("utf-8")
     for name, artifact in PIPELINE["artifacts"].items():
         assert f"`{name}`" in page
         assert not re.search(r"mnist|28|784", " ".join([*artifact["labels"], artifact["desc"]])), "no data set, no size"
