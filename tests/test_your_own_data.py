@@ -14,7 +14,7 @@ from armdigits.cli import main
 from armdigits.data.dataset import Split
 from armdigits.data.sources import digits
 from tests.helpers import (
-    MNIST,
+    MIRROR,
     copy_project,
     needs_mnist,
     run,
@@ -80,6 +80,7 @@ def test_the_pages_example_of_another_source_is_selected_and_read(project: Path)
 
 
 SIZES = {"folder": ["30", "6", "9"], "idx": ["128", "22", "360"], "mnist": ["55,030", "5,000", "10,000"]}
+NAMES = {"folder": list(SHAPES), "idx": [f"class {number}" for number in range(10)], "mnist": list("0123456789")}
 
 
 @pytest.mark.parametrize("name", ["folder", "idx", pytest.param("mnist", marks=needs_mnist)])
@@ -88,13 +89,12 @@ def test_the_pages_command_selects_the_data_set_and_download_reads_it(
 ) -> None:
     put_files(project, name)
     monkeypatch.chdir(project)
-    monkeypatch.setenv("DATA_MIRROR", str(MNIST))
+    monkeypatch.setenv("DATA_MIRROR", str(MIRROR))
     main(command(name)[3:])
     assert f"dataset.path: null -> {command(name)[-1]}" in capsys.readouterr().out
     assert [run_stage_here(stage) for stage in ("preflight", "download")] == [0, 0]
     assert re.findall(r": ([\d,]+) \w+ images", capsys.readouterr().out) == SIZES[name]
-    classes = {"folder": list(SHAPES), "idx": [f"class {label}" for label in range(10)], "mnist": list("0123456789")}
-    assert record(project)["classes"] == classes[name]
+    assert record(project)["classes"] == NAMES[name]
 
 
 def start(project: Path) -> None:
