@@ -145,7 +145,7 @@ def test_gcc_for_vectors_of_any_length_gives_the_reference(tmp_path: Path, progr
 def test_a_compiler_that_fused_the_rounding_would_be_noticed(tmp_path: Path) -> None:
     """The sums of `halves` tell the two roundings apart: here one without its clamp, in exact arithmetic."""
     program = halves(200)
-    (layer,) = reference.layers_of(program)
+    (layer,) = reference.quantized_layers(program)
     exact = np.rint(layer.bias.astype(np.float64) * layer.factor.astype(np.float64))
     rounded = expected(program, np.zeros((1, 28, 28), np.uint8))[0] / layer.output.scale
     assert np.abs(exact - rounded).min() > 0.9

@@ -111,7 +111,7 @@ def test_the_reference_gives_the_int8_programs_logits_to_the_bit(
 def test_the_reference_computes_convolutions_as_torch() -> None:
     program, pixels = convolutional(), some_images(3).pixels()
     _, pool, depthwise, *_ = program.layers
-    layer = reference.layers_of(program)[1]
+    layer = reference.quantized_layers(program)[1]
     before, after, *_ = reference.activations(program, pixels.numpy())
     inputs = nn.functional.max_pool2d(torch.from_numpy(before), pool.window.size)
     weight, bias = torch.from_numpy(depthwise.weight.values()), torch.from_numpy(depthwise.bias.stored)
