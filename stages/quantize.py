@@ -160,7 +160,7 @@ def main(parameters: Parameters) -> None:
     }
     details: dict[str, Any] = {"dataset": provenance.name}
     check(proven, details)
-    logits = {name: Program(content, PROGRAMS[name]).logits_of(test.images) for name, content in programs.items()}
+    logits = {name: Program(content, PROGRAMS[name]).logits(test.images) for name, content in programs.items()}
     layers, reference_logits = layer_figures(model, contents["int8"], test.images)
     proven["int8"].append(proofs.prove_logits(logits["int8"].numpy(), reference_logits))
     check(proven, details)

@@ -64,7 +64,7 @@ def quantized_layers(program: Contents) -> list[QuantizedLayer]:
     return [_layer(position, part) for position, part in enumerate(program.weighted)]
 
 
-def logits_of(program: Contents, images: NDArray[np.uint8]) -> Float32:
+def reference_logits(program: Contents, images: NDArray[np.uint8]) -> Float32:
     """The logits float32 [N, classes] of any number of images uint8 [N, C, H, W]; see `activations`."""
     batches = (images[at : at + BATCH].astype(np.float32) / np.float32(255) for at in range(0, len(images), BATCH))
     return np.concatenate([activations(program, pixels)[-1] for pixels in batches])

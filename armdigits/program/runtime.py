@@ -113,7 +113,7 @@ class Program:
         if not (low >= 0 and high <= 1):  # a comparison with NaN is false
             raise BadInput(f"images: expected pixels from 0 to 1 (pixel / 255) and no NaN, got {low:.4g} to {high:.4g}")
 
-    def logits_of(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """The logits float32 [N, classes] of any number of images uint8 [N, *shape], or their pixels float32.
 
         They are computed in batches of at most `max_batch`.

@@ -21,7 +21,7 @@ from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
-from armdigits.models.scoring import confident_mistakes, logits_of
+from armdigits.models.scoring import confident_mistakes, model_logits
 from armdigits.pictures.shown import shown
 from armdigits.report import charts, comparison, results
 from armdigits.report.templates import package_files, template
@@ -135,7 +135,7 @@ def mistakes(test: Split, count: int) -> dict[str, Any]:
     model, _ = read_checkpoint(paths.MODEL)
     data = read_provenance()
     classes = data.classes
-    wrong, predicted, confidence = confident_mistakes(logits_of(model, test.images), test.targets())
+    wrong, predicted, confidence = confident_mistakes(model_logits(model, test.images), test.targets())
     tiles = []
     for image, label, probability in zip(wrong[:count].tolist(), predicted, confidence, strict=False):
         png = io.BytesIO()

@@ -31,7 +31,7 @@ def test_the_empty_program_returns_the_first_pixels(pipeline: Path) -> None:
 def test_a_program_with_a_largest_batch_of_1_takes_single_images(model: NeuralNetwork) -> None:
     program = Program(build.lower(build.export(model, MNIST, 1)), "single.pte")
     images = some_images(2).pixels()
-    torch.testing.assert_close(program.logits_of(images), model(images).detach())
+    torch.testing.assert_close(program.logits(images), model(images).detach())
     with pytest.raises(BadInput, match=r"expected float32 \[1 to 1, 1, 28, 28\]"):
         program(images)
 

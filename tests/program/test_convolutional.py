@@ -101,8 +101,8 @@ def test_the_reference_gives_the_int8_programs_logits_to_the_bit(
     programs: dict[str, bytes], contents: dict[str, Contents], pixels: Tensor
 ) -> None:
     found, expected = (
-        Program(programs["int8"], "int8").logits_of(pixels),
-        reference.logits_of(contents["int8"], pixels.numpy()),
+        Program(programs["int8"], "int8").logits(pixels),
+        reference.reference_logits(contents["int8"], pixels.numpy()),
     )
     assert found.numpy().tobytes() == expected.tobytes()
     assert len(np.unique(expected)) > 10

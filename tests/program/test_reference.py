@@ -19,7 +19,7 @@ from tests.helpers import needs_mnist
 
 
 def assert_equal_logits(program: Program, contents: Contents, pixels: Tensor) -> None:
-    found, expected = program.logits_of(pixels).numpy(), reference.activations(contents, pixels.numpy())[-1]
+    found, expected = program.logits(pixels).numpy(), reference.activations(contents, pixels.numpy())[-1]
     assert found.tobytes() == expected.tobytes(), f"{np.mean(found == expected):.4%} of the logits are equal"
 
 
@@ -105,4 +105,4 @@ def test_a_program_with_float_layers_is_refused(fp32_contents: Contents, test_pi
 def test_onnx_runtime_gives_the_fp32_programs_logits(fp32: Program, model: NeuralNetwork, test_pixels: Tensor) -> None:
     session = onnxruntime.InferenceSession(onnx_model(model), providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, {"images": test_pixels.numpy()})
-    torch.testing.assert_close(fp32.logits_of(test_pixels), torch.from_numpy(expected), atol=1e-4, rtol=0)
+    torch.testing.assert_close(fp32.logits(test_pixels), torch.from_numpy(expected), atol=1e-4, rtol=0)

@@ -12,7 +12,7 @@ from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 from armdigits.data.dataset import read_provenance
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.models.scoring import logits_of
+from armdigits.models.scoring import model_logits
 from armdigits.program import runtime
 from armdigits.program.runtime import Program, read_content, read_program
 from tests.helpers import run, write_some_data
@@ -28,13 +28,13 @@ def program(request: pytest.FixtureRequest, name: str) -> Program:
 
 
 def test_the_fp32_program_computes_the_models_logits(fp32: Program, model: NeuralNetwork, test_pixels: Tensor) -> None:
-    torch.testing.assert_close(fp32.logits_of(test_pixels), logits_of(model, test_pixels), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(fp32.logits(test_pixels), model_logits(model, test_pixels), atol=1e-4, rtol=1e-4)
 
 
 def test_the_int8_program_is_close_to_the_model_and_has_int8_logits(
     int8: Program, model: NeuralNetwork, test_pixels: Tensor
 ) -> None:
-    logits, expected = int8.logits_of(test_pixels), logits_of(model, test_pixels)
+    logits, expected = int8.logits(test_pixels), model_logits(model, test_pixels)
     assert (logits.argmax(1) == expected.argmax(1)).float().mean() > 0.97
     assert len(logits.unique()) <= 256
 
@@ -80,7 +80,7 @@ def test_one_pixel_outside_0_to_1_is_refused(program: Program, value: float) -> 
         program(images)
 
 
-@pytest.mark.parametrize("call", [Program.__call__, lambda program, images: program.forward(images), Program.logits_of])
+@pytest.mark.parametrize("call", [Program.__call__, lambda program, images: program.forward(images), Program.logits])
 def test_logits_do_not_change_when_the_program_is_called_again(
     int8: Program, test_pixels: Tensor, call: Callable[[Program, Tensor], Tensor]
 ) -> None:
@@ -95,7 +95,7 @@ def test_logits_of_many_batches_are_those_of_each_batch(int8: Program, test_pixe
     pixels = test_pixels[: 2 * int8.max_batch + 3]
     expected = torch.cat([int8(batch) for batch in pixels.split(int8.max_batch)])
     assert len(expected) > 2 * int8.max_batch
-    assert torch.equal(int8.logits_of(pixels), expected)
+    assert torch.equal(int8.logits(pixels), expected)
 
 
 def test_a_view_is_overwritten_by_the_next_call(int8: Program, test_pixels: Tensor) -> None:
