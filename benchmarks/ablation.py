@@ -106,7 +106,7 @@ def int8_accuracy(model: NeuralNetwork, parameters: Parameters, splits: dict[str
     bare.load_state_dict(model.state_dict())
     settings = parameters.quantize
     calibration = splits["train"].pixels()[: settings.calibration_samples]
-    exported = build.export(bare, MNIST, settings.max_batch)
+    exported = build.trace(bare, MNIST, settings.max_batch)
     int8 = build.lower(build.quantize(exported, calibration, settings.max_batch))
     logits = Program(int8, "int8 program").logits(splits["test"].images)
     return 100 * accuracy(logits, splits["test"].targets())

@@ -26,7 +26,7 @@ from armdigits.data.dataset import Split, pixels_of, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import accuracy, activations_of, calibration_error
 from armdigits.program import proofs, reference
-from armdigits.program.build import empty, export, lower, quantize
+from armdigits.program.build import empty, lower, quantize, trace
 from armdigits.program.compare import Disagreement, disagreements, mcnemar, powers, sqnr_db
 from armdigits.program.contents import Contents, read_back
 from armdigits.program.runtime import Program, use_threads, write_programs
@@ -38,7 +38,7 @@ SHOWN = 40  # disagreements in the figure
 
 def build_programs(model: nn.Module, calibration: Tensor, settings: Quantize) -> dict[str, bytes]:
     """The fp32 and the int8 program of `model`, calibrated on images float32 [N, C, H, W]."""
-    exported = export(model, shape_of(calibration), settings.max_batch)
+    exported = trace(model, shape_of(calibration), settings.max_batch)
     return {"fp32": lower(exported), "int8": lower(quantize(exported, calibration, settings.max_batch))}
 
 

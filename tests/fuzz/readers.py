@@ -53,7 +53,7 @@ def write_run() -> None:
         setattr(charts, name, draw_once(name))
     model, weights_sha256 = checkpoint.read_checkpoint(paths.MODEL)
     pixels = read_split(paths.TRAIN_DATA).pixels()
-    exported, convolutional = (build.export(each, 8) for each in (model, ConvolutionalNetwork(use_dropout=False)))
+    exported, convolutional = (build.trace(each, 8) for each in (model, ConvolutionalNetwork(use_dropout=False)))
     programs = {
         paths.FP32_PROGRAM: build.lower(exported),
         paths.INT8_PROGRAM: build.lower(build.quantize(exported, pixels, 8)),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from armdigits.core.shape import MNIST
 from armdigits.program import reference
-from armdigits.program.build import export, lower, quantize
+from armdigits.program.build import lower, quantize, trace
 from armdigits.program.contents import Contents, Convolution, MaxPool, Window, read_back
 from armdigits.program.proofs import prove_fp32, prove_int8
 from armdigits.program.runtime import Program
@@ -41,7 +41,7 @@ def pixels() -> Tensor:
 
 @pytest.fixture(scope="module")
 def programs(model: nn.Module, pixels: Tensor) -> dict[str, bytes]:
-    exported = export(model, MNIST, BATCH)
+    exported = trace(model, MNIST, BATCH)
     return {"fp32": lower(exported), "int8": lower(quantize(exported, pixels, BATCH))}
 
 
