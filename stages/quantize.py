@@ -27,8 +27,8 @@ from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import accuracy, activations_of, calibration_error
 from armdigits.program import proofs, reference
 from armdigits.program.build import empty, lower, quantize, trace
-from armdigits.program.compare import Disagreement, disagreements, mcnemar, powers, sqnr_db
 from armdigits.program.contents import Contents, read_back
+from armdigits.program.cost import Disagreement, disagreements, mcnemar, powers, sqnr_db
 from armdigits.program.runtime import Program, use_threads, write_programs
 from armdigits.report.figures import image_grid
 

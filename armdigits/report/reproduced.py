@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from armdigits.core import cpu, git, lock, paths, records
 from armdigits.core.errors import BadInput
-from armdigits.report.comparison import read_base
+from armdigits.report.against import read_base
 
 INPUTS = ("params.yaml", "dvc.yaml", "armdigits", "stages", str(paths.VALID_PARAMETERS))
 MEASURING = ("preflight", "benchmark")  # stages whose outputs are about the machine
