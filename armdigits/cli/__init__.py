@@ -23,7 +23,6 @@ VERBS = {
     "summary": "print results and changes against another commit, in Markdown",
     "tutorial": "run the tutorial's recipe and print it beside this project's",
     "experiment": "run one experiment, sharing results through DVC's remote",
-    "experiments": "write this machine's experiments to a file, for sweep",
     "sweep": "print a table of experiments, mean and deviation over seeds",
     "compare": "compare the results of two machines",
     "verify": "check outputs, DVC's cache and the digests that tie them",

@@ -354,7 +354,7 @@ READERS = {
         lambda: predict.run(Namespace(files=["picture.png"], program="int8", show=False, json=False)),
         paths.PROGRAM_RECORD,
     ),
-    "sweep": records(lambda: sweep.run(Namespace(files=["experiments.json"])), "experiments.json"),
+    "sweep": records(lambda: sweep.run(Namespace(files=["experiments.json"], save=None)), "experiments.json"),
     "compare": records(
         lambda: compare.run(Namespace(folders=[Path(), Path("other")])),
         *(paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS, paths.BENCHMARK_DETAILS),
