@@ -33,7 +33,7 @@ from armdigits.program.runtime import Program, use_threads, write_programs
 from armdigits.report.figures import image_grid
 
 PROGRAMS = {"fp32": paths.FP32_PROGRAM, "int8": paths.INT8_PROGRAM}
-SHOWN = 40  # disagreements in the figure
+IN_THE_FIGURE = 40  # disagreements
 
 
 def build_programs(model: nn.Module, calibration: Tensor, settings: Quantize) -> dict[str, bytes]:
@@ -114,7 +114,7 @@ def named(found: list[Disagreement], classes: list[str]) -> list[tuple[int, str,
 
 def figure(test: Split, found: list[Disagreement], classes: list[str], reading: str) -> bytes:
     """A PNG of the first images that the programs classify differently."""
-    shown = found[:SHOWN]
+    shown = found[:IN_THE_FIGURE]
     captions = [
         f"{actual}, image {image}:\nfp32 {fp32}, int8 {int8}" for image, actual, fp32, int8 in named(shown, classes)
     ]

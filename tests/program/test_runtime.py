@@ -17,7 +17,7 @@ from armdigits.program import runtime
 from armdigits.program.runtime import Program, read_content, read_program
 from tests.helpers import run, write_some_data
 
-AGAIN = "run: dvc repro --force quantize"
+RUN_QUANTIZE = "run: dvc repro --force quantize"
 EITHER = pytest.mark.parametrize("name", ["fp32", "int8"])
 
 
@@ -146,7 +146,7 @@ def test_damaged_bytes_are_refused_before_they_reach_the_runtime(
     pipeline: Path, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "load", lambda _: pytest.fail("the runtime has got the bytes"))
-    with pytest.raises(BadInput, match=f"^x.pte: .*{AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^x.pte: .*{RUN_QUANTIZE}$"):
         Program(damage((pipeline / paths.INT8_PROGRAM).read_bytes()), "x.pte")
 
 
@@ -192,18 +192,18 @@ def test_the_record_has_the_digest_of_each_program_and_of_the_weights(written: b
 @pytest.mark.parametrize("weights_sha256", [None, "0123"])
 def test_bytes_that_differ_from_the_record_are_refused(written: bytes, weights_sha256: str | None) -> None:
     paths.INT8_PROGRAM.write_bytes(written + b"!")
-    with pytest.raises(BadInput, match=f"^models/int8.pte: expected SHA-256 .* found .*{AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/int8.pte: expected SHA-256 .* found .*{RUN_QUANTIZE}$"):
         read_program(paths.INT8_PROGRAM, weights_sha256)
 
 
 def test_a_program_of_another_checkpoint_is_refused(written: bytes) -> None:
-    with pytest.raises(BadInput, match=f"^models/int8.pte: made from another checkpoint .*; {AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/int8.pte: made from another checkpoint .*; {RUN_QUANTIZE}$"):
         read_program(paths.INT8_PROGRAM, "4567")
 
 
 def test_a_program_that_the_record_does_not_name_is_refused(written: bytes) -> None:
     paths.EMPTY_PROGRAM.write_bytes(b"")
-    with pytest.raises(BadInput, match=f"^models/programs.json: has no entry empty.pte; {AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/programs.json: has no entry empty.pte; {RUN_QUANTIZE}$"):
         read_content(paths.EMPTY_PROGRAM)
 
 
