@@ -23,7 +23,7 @@ from armdigits.core.shape import MNIST
 from armdigits.data.dataset import Split, read_split
 from armdigits.models.mlp import NeuralNetwork
 from armdigits.models.networks import scale_first_layer
-from armdigits.models.scoring import accuracy, logits_of
+from armdigits.models.scoring import accuracy, model_logits
 from armdigits.program import build
 from armdigits.program.runtime import Program, use_threads
 from armdigits.report.tables import markdown
@@ -96,7 +96,7 @@ def run(parameters: Parameters, seed: int, splits: dict[str, Split]) -> tuple[Ne
     data = (splits["train"], splits["validation"])
     *_, last = train(model, *data, recipe, parameters.augmentation, read_distillation(parameters))
     seconds = time.perf_counter() - start
-    test = accuracy(logits_of(model, splits["test"].images), splits["test"].targets())
+    test = accuracy(model_logits(model, splits["test"].images), splits["test"].targets())
     return model, {"validation": 100 * last.validation_accuracy, "test": 100 * test, "seconds": seconds}
 
 
@@ -106,9 +106,9 @@ def int8_accuracy(model: NeuralNetwork, parameters: Parameters, splits: dict[str
     bare.load_state_dict(model.state_dict())
     settings = parameters.quantize
     calibration = splits["train"].pixels()[: settings.calibration_samples]
-    exported = build.export(bare, MNIST, settings.max_batch)
+    exported = build.trace(bare, MNIST, settings.max_batch)
     int8 = build.lower(build.quantize(exported, calibration, settings.max_batch))
-    logits = Program(int8, "int8 program").logits_of(splits["test"].images)
+    logits = Program(int8, "int8 program").logits(splits["test"].images)
     return 100 * accuracy(logits, splits["test"].targets())
 
 

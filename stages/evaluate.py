@@ -20,7 +20,7 @@ from armdigits.core.files import write_bytes
 from armdigits.core.parameters import Parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
-from armdigits.models.scoring import calibration_error, confident_mistakes, cross_entropy, logits_of
+from armdigits.models.scoring import calibration_error, confident_mistakes, cross_entropy, model_logits
 from armdigits.report.figures import image_grid
 
 
@@ -80,7 +80,7 @@ def main(parameters: Parameters) -> None:
     torch.set_num_threads(parameters.train.threads)
     test = read_split(paths.TEST_DATA)
     model, _ = read_checkpoint(paths.MODEL, parameters.train, parameters.model)
-    logits = logits_of(model, test.images)
+    logits = model_logits(model, test.images)
     record = read_provenance()
     classes = record.classes
     metrics, details = evaluate(logits, test.targets(), classes, record.name)

@@ -110,7 +110,7 @@ def main(parameters: Parameters) -> None:
         weights_sha256=record.weights_sha256,
     )
     source = sources(program, about)
-    expected: NDArray[np.float32] = reference.logits_of(program, test.images.numpy())
+    expected: NDArray[np.float32] = reference.reference_logits(program, test.images.numpy())
     emulated = max(1, min(EMULATED, MULTIPLICATIONS // multiplications(program, test.shape)))
     runs, left_out = targets.run_everywhere(source, test.images.numpy(), expected, emulated)
     for name, package in left_out.items():

@@ -26,19 +26,19 @@ from armdigits.data.dataset import Split, pixels_of, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
 from armdigits.models.scoring import accuracy, activations_of, calibration_error
 from armdigits.program import proofs, reference
-from armdigits.program.build import empty, export, lower, quantize
-from armdigits.program.compare import Disagreement, disagreements, mcnemar, powers, sqnr_db
+from armdigits.program.build import empty, lower, quantize, trace
 from armdigits.program.contents import Contents, read_back
+from armdigits.program.cost import Disagreement, disagreements, mcnemar, powers, sqnr_db
 from armdigits.program.runtime import Program, use_threads, write_programs
 from armdigits.report.figures import image_grid
 
 PROGRAMS = {"fp32": paths.FP32_PROGRAM, "int8": paths.INT8_PROGRAM}
-SHOWN = 40  # disagreements in the figure
+IN_THE_FIGURE = 40  # disagreements
 
 
 def build_programs(model: nn.Module, calibration: Tensor, settings: Quantize) -> dict[str, bytes]:
     """The fp32 and the int8 program of `model`, calibrated on images float32 [N, C, H, W]."""
-    exported = export(model, shape_of(calibration), settings.max_batch)
+    exported = trace(model, shape_of(calibration), settings.max_batch)
     return {"fp32": lower(exported), "int8": lower(quantize(exported, calibration, settings.max_batch))}
 
 
@@ -114,7 +114,7 @@ def named(found: list[Disagreement], classes: list[str]) -> list[tuple[int, str,
 
 def figure(test: Split, found: list[Disagreement], classes: list[str], reading: str) -> bytes:
     """A PNG of the first images that the programs classify differently."""
-    shown = found[:SHOWN]
+    shown = found[:IN_THE_FIGURE]
     captions = [
         f"{actual}, image {image}:\nfp32 {fp32}, int8 {int8}" for image, actual, fp32, int8 in named(shown, classes)
     ]
@@ -160,7 +160,7 @@ def main(parameters: Parameters) -> None:
     }
     details: dict[str, Any] = {"dataset": provenance.name}
     check(proven, details)
-    logits = {name: Program(content, PROGRAMS[name]).logits_of(test.images) for name, content in programs.items()}
+    logits = {name: Program(content, PROGRAMS[name]).logits(test.images) for name, content in programs.items()}
     layers, reference_logits = layer_figures(model, contents["int8"], test.images)
     proven["int8"].append(proofs.prove_logits(logits["int8"].numpy(), reference_logits))
     check(proven, details)

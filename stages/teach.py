@@ -21,7 +21,7 @@ from armdigits.core.files import write_bytes
 from armdigits.core.parameters import Augmentation, Parameters, Teach
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import write_tensors
-from armdigits.models.scoring import logits_of
+from armdigits.models.scoring import model_logits
 from armdigits.models.teacher import Teacher
 from armdigits.report.figures import COLUMNS, image_grid
 from armdigits.training.augmentation import augment
@@ -44,7 +44,7 @@ def teacher_logits(teacher: Teacher, data: Split, ranges: Augmentation, recipe: 
             pixels = data[rows].pixels()
             if ranges.is_on():
                 pixels = augment(pixels, ranges, generator)
-            total[rows] += logits_of(teacher, pixels)
+            total[rows] += model_logits(teacher, pixels)
     return total / recipe.views
 
 

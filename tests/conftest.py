@@ -19,12 +19,12 @@ import torch
 
 from tests.helpers import copy_project, run
 
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # as in stages/__init__.py; the child processes inherit it
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # as in core/start.py; the child processes inherit it
 # The same examples every time, and no time limit for one: tests are deterministic, machines are not.
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("deterministic")
 torch.set_num_threads(1)  # pytest runs a process for each core
-gc.set_threshold(50_000)  # as in stages/__init__.py
+gc.set_threshold(50_000)  # as in core/start.py
 
 FOLDER = "TESTS_PIPELINE"  # the environment variable that names the pipeline's folder
 SECONDS = "seconds"  # the file there which says how long the pipeline took

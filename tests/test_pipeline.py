@@ -107,7 +107,7 @@ def test_only_download_runs_again_when_a_source_changes():
 @pytest.mark.parametrize("name", STAGES)
 def test_every_parameter_that_a_stage_reads_is_declared(name):
     declared = set(STAGES[name].get("params", []))
-    read = parameters_read(Path(f"stages/{name}.py")) | {"compute"}  # stages/__init__.py reads it
+    read = parameters_read(Path(f"stages/{name}.py")) | {"compute"}  # core/start.py reads it
     declared |= {"compute"}
     assert all(key in declared or key.split(".")[0] in declared for key in read), f"{read} against {declared}"
     assert all(any(key.split(".")[0] == known.split(".")[0] for key in read) for known in declared), "never read"

@@ -114,7 +114,7 @@ def test_the_pipeline_runs_to_its_end_on_a_folder_of_pictures_and_again_when_one
     done(project, *command("folder"))
     set_parameters(project, {"benchmark.max_ratio": "100.0"})
     printed = repro(project)
-    assert "1 left out:\ncross/damaged.png: not a picture, or a format that is not supported; " in printed
+    assert "1 left out:\ncross/damaged.png: not a picture in AVIF, " in printed
     classes = json.loads((project / "metrics" / "evaluate-details.json").read_text("utf-8"))["classes"]
     assert list(classes) == list(SHAPES)
     assert set((project / "metrics" / "predictions.csv").read_text("utf-8").split()[1:]) <= {

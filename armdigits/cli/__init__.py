@@ -23,13 +23,12 @@ VERBS = {
     "summary": "print results and changes against another commit, in Markdown",
     "tutorial": "run the tutorial's recipe and print it beside this project's",
     "experiment": "run one experiment, sharing results through DVC's remote",
-    "experiments": "write this machine's experiments to a file, for sweep",
     "sweep": "print a table of experiments, mean and deviation over seeds",
     "compare": "compare the results of two machines",
     "verify": "check outputs, DVC's cache and the digests that tie them",
     "dataset": "set params.yaml to a data set: MNIST, digits, or your own files",
 }
-MORE = """examples:
+EXAMPLES = """examples:
   armdigits predict photo.jpg            photo.jpg: 7  (7 99.2 %, 2 0.5 %, 3 0.1 %)
   armdigits summary main                 what changed against the branch main
   armdigits predict --help               the arguments of a verb, with examples
@@ -71,7 +70,7 @@ def _parser(verb: str | None) -> Parser:
     text = "Work with the results of the pipeline: handwritten digits as an int8 program for Arm CPUs."
     verbs = "\n".join(f"  {name:13}{summary}" for name, summary in VERBS.items())
     layout = argparse.RawDescriptionHelpFormatter
-    parser = Parser(prog="armdigits", description=text, epilog=f"verbs:\n{verbs}\n\n{MORE}", formatter_class=layout)
+    parser = Parser(prog="armdigits", description=text, epilog=f"verbs:\n{verbs}\n\n{EXAMPLES}", formatter_class=layout)
     parsers = parser.add_subparsers(metavar="VERB", required=True, help="what to do, see below")
     for name in VERBS:
         if name != verb:

@@ -33,7 +33,7 @@ JUDGED: dict[str, Callable[[Metrics], float]] = {
     "accuracy, fp32 program": lambda metrics: metrics.quantize.fp32.accuracy,
     "accuracy, int8 program": lambda metrics: metrics.quantize.int8.accuracy,
 }
-SHOWN: dict[str, Callable[[Metrics], object]] = {
+NOT_JUDGED: dict[str, Callable[[Metrics], object]] = {
     "CPU": lambda metrics: metrics.benchmark.host.cpu,
     "features": lambda metrics: metrics.benchmark.host.features,
     "p50 of int8, batch 1, µs": lambda metrics: metrics.benchmark.batch_1.int8.p50_us,
@@ -65,7 +65,7 @@ def read(folder: Path) -> Metrics:
 def table(machines: dict[str, Metrics]) -> str:
     """The figures in Markdown, a column for each machine."""
     rows = []
-    for name, value in (JUDGED | SHOWN).items():
+    for name, value in (JUDGED | NOT_JUDGED).items():
         cells = [value(metrics) for metrics in machines.values()]
         rows.append([name, *(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)])
     return markdown(["", *machines], rows)

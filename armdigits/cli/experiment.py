@@ -2,8 +2,8 @@
 
 With a default remote, the results that dvc.lock names are pulled first, so that no two machines train the same
 teacher, and new results are pushed. Without a remote, missing results are computed. Only the stages up to quantize
-run, because latencies measured next to other experiments mean nothing. Nothing is pushed to Git: `armdigits
-experiments` writes the result to a file, and `armdigits sweep` makes a table of such files. As with `dvc exp run`, the
+run, because latencies measured next to other experiments mean nothing. Nothing is pushed to Git: `armdigits sweep
+--save` writes the result to a file, and `armdigits sweep` makes a table of such files. As with `dvc exp run`, the
 values and the results are in the workspace afterwards; `git restore . && dvc checkout` goes back.
 
 example:

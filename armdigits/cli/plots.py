@@ -14,7 +14,7 @@ from armdigits.cli import dvc
 from armdigits.core import lock
 from armdigits.core.cache import objects_folder
 from armdigits.core.errors import printable
-from armdigits.report.comparison import read_base
+from armdigits.report.against import read_base
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,13 @@
 """Print a table of experiments: a row for each setting, mean and standard deviation over its seeds.
 
 Without a FILE: the experiments of this commit that DVC has on this machine. With files: those of other machines, as
-`armdigits experiments` wrote them there. Experiments that differ in their seeds alone are one setting; the columns
+`armdigits sweep --save` wrote them there. Experiments that differ in their seeds alone are one setting; the columns
 before n are the parameters in which the settings differ. "-" stands for a stage that no experiment of the row ran.
 Experiments without a result are counted below the table.
 With files this command needs only Python, pydantic and pyyaml, without files DVC as well.
 
-example:
+examples:
+  armdigits sweep --save experiments.json
   python3 -m armdigits sweep one/experiments.json two/experiments.json
 """
 
@@ -20,7 +21,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from armdigits.cli.experiments import shown
+from armdigits.cli.exp_show import shown
 from armdigits.core import files, paths, records
 from armdigits.core.errors import BadInput, printable
 from armdigits.report.tables import markdown
@@ -84,11 +85,16 @@ COMMITS = TypeAdapter(list[Commit])
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("files", nargs="*", metavar="FILE", help="what `armdigits experiments` wrote on a machine")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("files", nargs="*", default=[], metavar="FILE", help="what --save wrote on a machine")
+    either.add_argument("--save", type=Path, metavar="FILE", help="write this machine's experiments, print no table")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the table, and how many experiments have no result."""
+    """Print the table, and how many experiments have no result; or save the experiments."""
+    if options.save:
+        files.write_bytes(options.save, shown().encode())
+        return
     texts = {path: load(path) for path in options.files} or {"dvc exp show": shown()}
     runs: list[Run] = []
     without: Counter[str] = Counter()

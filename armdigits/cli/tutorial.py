@@ -45,7 +45,7 @@ ACCURACIES = {
     "int8, test": (str(paths.QUANTIZE_METRICS), "int8.accuracy"),
 }
 DIFF = TypeAdapter(dict[str, dict[str, dict[str, float | str | None]]])  # file, metric, side
-MORE = f"""
+NEXT_STEPS = f"""
 Look further:
   dvc exp show                    every parameter and metric
   dvc metrics diff {NAME}       this project's metrics against the tutorial's
@@ -65,7 +65,7 @@ def run(_options: argparse.Namespace) -> None:
     dvc.run_or_fail("exp", "run", "--temp", "--name", NAME, *changes, "evaluate", "quantize")
     files = [path for path, _ in ACCURACIES.values()]
     metrics = dvc.ask("metrics", "diff", NAME, "--all", "--json", "--targets", *files)
-    print(f"\n{table(metrics)}\n{MORE}")
+    print(f"\n{table(metrics)}\n{NEXT_STEPS}")
 
 
 def table(diff: str) -> str:

@@ -17,7 +17,7 @@ from armdigits.core.shape import MAX_SIDE, MIN_SIDE, Shape
 
 MAX_BYTES = 100_000
 MAX_DEPTH = 10  # libyaml crashes at some 10,000; the file has two levels
-SHOWN = 80  # characters of a value in a message
+MAX_CHARS = 80  # of a value in a message
 
 
 class Section(BaseModel):
@@ -315,7 +315,7 @@ def _yaml_problem(error: Exception) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}..."
 
 
 def _shown(value: object) -> str:

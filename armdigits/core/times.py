@@ -5,7 +5,7 @@ import time
 
 from armdigits.core import paths
 
-STARTED = time.monotonic()  # stages/__init__.py imports this first, so that the imports of a stage count
+STARTED = time.monotonic()  # start.py imports this, so that the imports of a stage count
 
 
 def forget() -> None:

@@ -25,7 +25,7 @@ from armdigits.csource import toolchain
 if TYPE_CHECKING:
     from torch import Tensor
 
-AGAIN = "run: dvc repro --force export"
+RUN_EXPORT = "run: dvc repro --force export"
 SHARED = (*toolchain.HERE, "-shared", "-fPIC", "-g0")
 NATIVE = "-march=native"
 BATCHES = """#include "digits.h"
@@ -131,7 +131,7 @@ def read_c_program() -> CProgram:
     expected = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize").shape
     if program.shape != expected:
         found = f"for images {list(program.shape)}, but {paths.PROGRAM_RECORD} says {list(expected)}"
-        raise BadInput(f"{paths.C_SOURCE}: {found}; {AGAIN}")
+        raise BadInput(f"{paths.C_SOURCE}: {found}; {RUN_EXPORT}")
     return program
 
 
@@ -207,8 +207,10 @@ def _read_source() -> dict[str, str]:
     for path, text in source.items():
         expected, found = record.digest(path), files.sha256(text.encode())
         if found != expected:
-            raise BadInput(f"{path}: expected SHA-256 {expected} (from {paths.EXPORT_DETAILS}), found {found}; {AGAIN}")
+            raise BadInput(
+                f"{path}: expected SHA-256 {expected} (from {paths.EXPORT_DETAILS}), found {found}; {RUN_EXPORT}"
+            )
     programs = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
     if record.program_sha256 != programs.digest(paths.INT8_PROGRAM):
-        raise BadInput(f"{paths.C_SOURCE}: made from another program than {paths.INT8_PROGRAM}; {AGAIN}")
+        raise BadInput(f"{paths.C_SOURCE}: made from another program than {paths.INT8_PROGRAM}; {RUN_EXPORT}")
     return {path.name: text for path, text in source.items()}

@@ -62,7 +62,7 @@ class Step:
         pool: of a convolution.
     """
 
-    layer: reference.Layer
+    layer: reference.QuantizedLayer
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     pool: Window = ONE
@@ -128,7 +128,7 @@ def _image(shape: Shape) -> str:
     return f"{height}x{width} pixels{' in colour' if channels == 3 else ''}"
 
 
-def input_levels(first: reference.Layer) -> NDArray[np.int64]:
+def input_levels(first: reference.QuantizedLayer) -> NDArray[np.int64]:
     """The input of the first layer, above its zero point, for each value of a pixel: int64 [256]."""
     pixels = np.arange(256, dtype=np.float32) / np.float32(255)
     scaled = np.clip(pixels * (np.float32(1) / first.input.scale), np.float32(0), np.float32(255))
@@ -176,7 +176,7 @@ def _steps(program: Contents, image: Shape) -> list[Step]:
     if (first, last) != ("XNNConvert", "XNNConvert") or not set(inner) <= NODES or len(program.delegates) != 1:
         raise BadInput(f"C source: expected layers between two conversions, found {', '.join(program.nodes) or 'none'}")
     try:
-        layers = reference.layers_of(program)
+        layers = reference.quantized_layers(program)
     except ValueError as error:
         raise BadInput(f"C source: {error}") from None
     for position, layer in enumerate(layers):
@@ -205,7 +205,7 @@ def _steps(program: Contents, image: Shape) -> list[Step]:
     return steps
 
 
-def _check(name: str, layer: reference.Layer, last: bool) -> None:
+def _check(name: str, layer: reference.QuantizedLayer, last: bool) -> None:
     """Raise BadInput where the arithmetic of the templates would not hold for a layer."""
     most = np.abs(layer.weight.astype(np.int64)).sum(1) * 255 + np.abs(layer.bias.astype(np.int64))
     if layer.input.zero_point != BACKGROUND:
@@ -218,7 +218,7 @@ def _check(name: str, layer: reference.Layer, last: bool) -> None:
         raise BadInput(f"{name}: expected finite scales above 0")
 
 
-def _linear(layer: reference.Layer, shape: tuple[int, ...]) -> Step:
+def _linear(layer: reference.QuantizedLayer, shape: tuple[int, ...]) -> Step:
     """A linear layer. After a convolution its weights move: the channels come last in C, and first in torch."""
     outputs, inputs = layer.weight.shape
     if inputs != prod(shape):
@@ -230,7 +230,7 @@ def _linear(layer: reference.Layer, shape: tuple[int, ...]) -> Step:
     return Step(layer, (inputs,), (outputs,))
 
 
-def _convolution(layer: reference.Layer, window: Window, shape: tuple[int, ...]) -> Step:
+def _convolution(layer: reference.QuantizedLayer, window: Window, shape: tuple[int, ...]) -> Step:
     """A convolution, the inputs of its windows in the order (row, column, channel)."""
     outputs, (rows, columns) = len(layer.weight), window.size
     if len(shape) != 3 or layer.weight.shape[1] != rows * columns * shape[2]:

@@ -11,7 +11,7 @@ BATCH = 256  # images at a time, whose activations fit into the processor's cach
 
 
 @torch.inference_mode()
-def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+def model_logits(model: nn.Module, images: Tensor) -> Tensor:
     """The logits float32 [N, classes] of images uint8 [N, C, H, W] or their pixels; the model's mode is restored."""
     was_training = model.training
     model.eval()

@@ -28,7 +28,7 @@ from armdigits.data.dataset import shape_of
 SMALLEST_SCALE = 2**-12  # of an activation: a layer that is always 0 has no range to take a scale from
 
 
-def export(model: nn.Module, shape: Shape, max_batch: int) -> ExportedProgram:
+def trace(model: nn.Module, shape: Shape, max_batch: int) -> ExportedProgram:
     """The inference graph: float32 [N, *shape] -> logits float32 [N, classes] for each N from 1 to `max_batch`.
 
     Puts the model into evaluation mode.
@@ -48,7 +48,7 @@ def quantize(exported: ExportedProgram, calibration: Tensor, max_batch: int) -> 
     Args:
         exported: the graph of the fp32 model.
         calibration: training images, float32 [N, C, H, W].
-        max_batch: as for `export`.
+        max_batch: as for `trace`.
     """
     with quiet():
         from executorch.backends.xnnpack.quantizer import xnnpack_quantizer
@@ -104,7 +104,7 @@ def empty(shape: Shape, max_batch: int, classes: int) -> bytes:
                 pixels = torch.cat([pixels, pixels], 1)
             return pixels[:, :classes]
 
-    return lower(export(FirstPixels(), shape, max_batch))
+    return lower(trace(FirstPixels(), shape, max_batch))
 
 
 def _export(model: nn.Module, shape: Shape, max_batch: int) -> ExportedProgram:

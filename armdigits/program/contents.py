@@ -103,7 +103,7 @@ class MaxPool:
     window: Window
 
 
-Layer = Linear | Convolution | MaxPool
+Node = Linear | Convolution | MaxPool
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Contents:
     delegates: tuple[str, ...]
     operators: tuple[str, ...]
     nodes: tuple[str, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[Node, ...]
 
     @property
     def weighted(self) -> tuple[Linear | Convolution, ...]:
@@ -214,7 +214,7 @@ def _name(node: dict[str, Any]) -> str:
     return f"{node['xnode_union_type']} {axes}".rstrip()
 
 
-def _layers(graph: dict[str, Any], constants: dict[str, bytes]) -> list[Layer]:
+def _layers(graph: dict[str, Any], constants: dict[str, bytes]) -> list[Node]:
     """The layers of a decoded graph. Nodes refer to values, and values to constants, by number."""
     values = {}
     for entry in graph["xvalues"]:
@@ -250,7 +250,7 @@ def _layers(graph: dict[str, Any], constants: dict[str, bytes]) -> list[Layer]:
             output=activation(ends["output_id"]),
         )
 
-    layers: list[Layer] = []
+    layers: list[Node] = []
     for node in graph["xnodes"]:
         options = node["xnode_union"]
         match node["xnode_union_type"]:

@@ -25,9 +25,9 @@ from armdigits.program.contents import (
     Constant,
     Contents,
     Convolution,
-    Layer,
     Linear,
     MaxPool,
+    Node,
     Window,
 )
 
@@ -177,7 +177,7 @@ def _expected(module: nn.Module) -> str:
     return type(module).__name__
 
 
-def _found(layer: Layer) -> str:
+def _found(layer: Node) -> str:
     match layer:
         case Convolution():
             outputs, inputs, *_ = layer.weight.stored.shape

@@ -20,7 +20,7 @@ BATCH = 500  # images at a time, to limit memory
 
 
 @dataclass(frozen=True)
-class Layer:
+class QuantizedLayer:
     """The numbers of one fused linear layer; a convolution is a linear layer on each of its windows.
 
     Attributes:
@@ -55,7 +55,7 @@ class Layer:
         return exact.astype(np.int64).astype(np.int32)
 
 
-def layers_of(program: Contents) -> list[Layer]:
+def quantized_layers(program: Contents) -> list[QuantizedLayer]:
     """The layers with weights of an int8 program.
 
     Raises:
@@ -64,7 +64,7 @@ def layers_of(program: Contents) -> list[Layer]:
     return [_layer(position, part) for position, part in enumerate(program.weighted)]
 
 
-def logits_of(program: Contents, images: NDArray[np.uint8]) -> Float32:
+def reference_logits(program: Contents, images: NDArray[np.uint8]) -> Float32:
     """The logits float32 [N, classes] of any number of images uint8 [N, C, H, W]; see `activations`."""
     batches = (images[at : at + BATCH].astype(np.float32) / np.float32(255) for at in range(0, len(images), BATCH))
     return np.concatenate([activations(program, pixels)[-1] for pixels in batches])
@@ -81,9 +81,9 @@ def activations(program: Contents, pixels: Float32) -> list[Float32]:
         float32 [N, out], or [N, out, height, width], for each layer: the values that its int8 outputs represent.
 
     Raises:
-        ValueError: as `layers_of`.
+        ValueError: as `quantized_layers`.
     """
-    layers = layers_of(program)
+    layers = quantized_layers(program)
     first = layers[0].input
     values = _rounded(pixels * (np.float32(1) / first.scale), first.zero_point)
     left, results = iter(layers), []
@@ -97,7 +97,7 @@ def activations(program: Contents, pixels: Float32) -> list[Float32]:
     return results
 
 
-def _layer(position: int, part: Linear | Convolution) -> Layer:
+def _layer(position: int, part: Linear | Convolution) -> QuantizedLayer:
     weight = part.weight
     if weight.scale is None or weight.stored.dtype != np.int8 or not part.input or not part.output:
         raise ValueError(f"layer {position}: expected int8 weights and activations")
@@ -106,7 +106,7 @@ def _layer(position: int, part: Linear | Convolution) -> Layer:
     stored, window = weight.stored, None
     if isinstance(part, Convolution):
         stored, window = _without_groups(stored, part.groups), part.window
-    return Layer(stored.reshape(len(stored), -1), bias, factor, part.relu, part.input, part.output, window)
+    return QuantizedLayer(stored.reshape(len(stored), -1), bias, factor, part.relu, part.input, part.output, window)
 
 
 def _without_groups(weight: Int8, groups: int) -> Int8:
@@ -119,7 +119,7 @@ def _without_groups(weight: Int8, groups: int) -> Int8:
     return dense
 
 
-def _convolved(layer: Layer, window: Window, values: Int8) -> Int8:
+def _convolved(layer: QuantizedLayer, window: Window, values: Int8) -> Int8:
     """The output int8 [N, out, height, width] of a convolution of int8 [N, in, height, width]."""
     windows = _windows(values, window, layer.input.zero_point).transpose(0, 2, 3, 1, 4)
     count, height, width, *_ = windows.shape

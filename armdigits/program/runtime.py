@@ -19,7 +19,7 @@ from armdigits.data.dataset import pixels_of
 Forward = Callable[[Tensor], Tensor]  # images float32 [N, C, H, W] -> logits float32 [N, classes]
 
 MAGIC = b"ET12"  # file identifier of ExecuTorch's program flatbuffer, at bytes 4 to 8
-AGAIN = "run: dvc repro --force quantize"
+RUN_QUANTIZE = "run: dvc repro --force quantize"
 
 
 def use_threads(count: int) -> None:
@@ -86,9 +86,13 @@ class Program:
         try:
             self.forward, self.view, (self.max_batch, *shape) = load(content)
         except RuntimeError as error:
-            raise BadInput(f"{name}: the runtime cannot load it ({str(error).splitlines()[0]}); {AGAIN}") from None
+            raise BadInput(
+                f"{name}: the runtime cannot load it ({str(error).splitlines()[0]}); {RUN_QUANTIZE}"
+            ) from None
         if len(shape) != 3:
-            raise BadInput(f"{name}: expected a program for images [channels, height, width], found {shape}; {AGAIN}")
+            raise BadInput(
+                f"{name}: expected a program for images [channels, height, width], found {shape}; {RUN_QUANTIZE}"
+            )
         self.shape: Shape = (shape[0], shape[1], shape[2])
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -113,7 +117,7 @@ class Program:
         if not (low >= 0 and high <= 1):  # a comparison with NaN is false
             raise BadInput(f"images: expected pixels from 0 to 1 (pixel / 255) and no NaN, got {low:.4g} to {high:.4g}")
 
-    def logits_of(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """The logits float32 [N, classes] of any number of images uint8 [N, *shape], or their pixels float32.
 
         They are computed in batches of at most `max_batch`.
@@ -158,7 +162,9 @@ def read_program(path: Path, weights_sha256: str | None = None) -> Program:
     program = Program(read_content(path, weights_sha256), path)
     expected = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize").shape
     if program.shape != expected:
-        raise BadInput(f"{path}: for images {list(program.shape)}, but its record says {list(expected)}; {AGAIN}")
+        raise BadInput(
+            f"{path}: for images {list(program.shape)}, but its record says {list(expected)}; {RUN_QUANTIZE}"
+        )
     return program
 
 
@@ -175,15 +181,15 @@ def read_content(path: Path, weights_sha256: str | None = None) -> bytes:
     record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
     content = files.read_verified(path, "quantize", record.digest(path), paths.PROGRAM_RECORD)
     if weights_sha256 is not None and record.weights_sha256 != weights_sha256:
-        raise BadInput(f"{path}: made from another checkpoint than {paths.MODEL}; {AGAIN}")
+        raise BadInput(f"{path}: made from another checkpoint than {paths.MODEL}; {RUN_QUANTIZE}")
     return content
 
 
 def _check_extent(content: bytes, name: str | Path) -> None:
     """Compare the length with the header's (layout: `_ExtendedHeader` in executorch/exir/_serialize/_program.py)."""
     if content[4:8] != MAGIC or content[8:12] != b"eh00":
-        raise BadInput(f"{name}: not an ExecuTorch program of format {MAGIC.decode()}; {AGAIN}")
+        raise BadInput(f"{name}: not an ExecuTorch program of format {MAGIC.decode()}; {RUN_QUANTIZE}")
     program, start, segments = (int.from_bytes(content[at : at + 8], "little") for at in (16, 24, 32))
     expected = max(program, start + segments)
     if len(content) != expected:
-        raise BadInput(f"{name}: expected {expected} bytes, found {len(content)}; {AGAIN}")
+        raise BadInput(f"{name}: expected {expected} bytes, found {len(content)}; {RUN_QUANTIZE}")

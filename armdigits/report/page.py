@@ -21,9 +21,9 @@ from armdigits.core.errors import BadInput
 from armdigits.core.parameters import load_parameters
 from armdigits.data.dataset import Split, read_provenance, read_split
 from armdigits.models.checkpoint import read_checkpoint
-from armdigits.models.scoring import confident_mistakes, logits_of
+from armdigits.models.scoring import confident_mistakes, model_logits
 from armdigits.pictures.shown import shown
-from armdigits.report import charts, comparison, results
+from armdigits.report import against, charts, results
 from armdigits.report.templates import package_files, template
 
 REPORT = Path("report/index.html")
@@ -104,7 +104,7 @@ def compare_with(base: str) -> dict[str, Any]:
     """The `metrics` that differ from those of the commit `base`, the `curves` and the confusion `matrices` of both."""
     here, there = (
         records.read_table(paths.HISTORY, records.Epoch, "train"),
-        comparison.read_base_table(base, paths.HISTORY, records.Epoch),
+        against.read_base_table(base, paths.HISTORY, records.Epoch),
     )
     epochs = [row.epoch for row in max(here, there, key=len)]
     curves = []
@@ -114,13 +114,13 @@ def compare_with(base: str) -> dict[str, Any]:
         curves.append({"title": title, "chart": _inline(chart)})
     tables = {
         "this run": _predictions(),
-        base: comparison.read_base_table(base, paths.PREDICTIONS, records.Prediction),
+        base: against.read_base_table(base, paths.PREDICTIONS, records.Prediction),
     }
     matrices = [
         {"title": name, "chart": _matrix(f"Confusion matrix beside another, {name}", rows)}
         for name, rows in tables.items()
     ]
-    return {"base": base, "metrics": comparison.metric_rows(base), "curves": curves, "matrices": matrices}
+    return {"base": base, "metrics": against.metric_rows(base), "curves": curves, "matrices": matrices}
 
 
 def f1_scores(classes: dict[str, records.ClassScores]) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def mistakes(test: Split, count: int) -> dict[str, Any]:
     model, _ = read_checkpoint(paths.MODEL)
     data = read_provenance()
     classes = data.classes
-    wrong, predicted, confidence = confident_mistakes(logits_of(model, test.images), test.targets())
+    wrong, predicted, confidence = confident_mistakes(model_logits(model, test.images), test.targets())
     tiles = []
     for image, label, probability in zip(wrong[:count].tolist(), predicted, confidence, strict=False):
         png = io.BytesIO()

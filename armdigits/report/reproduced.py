@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from armdigits.core import cpu, git, lock, paths, records
 from armdigits.core.errors import BadInput
-from armdigits.report.comparison import read_base
+from armdigits.report.against import read_base
 
 INPUTS = ("params.yaml", "dvc.yaml", "armdigits", "stages", str(paths.VALID_PARAMETERS))
 MEASURING = ("preflight", "benchmark")  # stages whose outputs are about the machine
 DECIDING = ("bits", "torch", "executorch", "torchao")  # entries of host.json; where they are equal, so are the outputs
-SHOWN = 5  # paths in a line
+MAX_NAMES = 5  # of paths in a line
 
 
 class Reproduced(NamedTuple):
@@ -64,4 +64,4 @@ def _host_of_commit() -> dict[str, Any]:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")

@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 
-from armdigits.core import tracked
+from armdigits.core import start, tracked
 from armdigits.core.errors import BadInput, Failure, exit_on_failure
 
 RENDEZVOUS_S = 60  # to wait for the other machines
@@ -36,7 +36,8 @@ def main() -> None:
             sys.exit(_several(name, local=options.nnodes == "1"))
         if others:
             raise BadInput(f"options of torchrun, without several processes: {' '.join(others)}")
-    sys.argv = ["-m"]  # as Python sets it for `-m`, see stages/__init__.py
+    sys.argv[1:] = []  # the arguments of the stage, which has none
+    start.prepare(options.module)
     runpy.run_module(options.module, run_name="__main__", alter_sys=True)
 
 

@@ -18,7 +18,7 @@ from armdigits.core.errors import Failure
 from armdigits.core.parameters import Augmentation, Recipe, Train
 from armdigits.core.records import Epoch
 from armdigits.data.dataset import Split
-from armdigits.models.scoring import accuracy, cross_entropy, logits_of
+from armdigits.models.scoring import accuracy, cross_entropy, model_logits
 from armdigits.training.batches import DROPOUT, Chunk, chunks_of_epoch, epoch_seed, prefetch
 from armdigits.training.centring import can_be_centred, centred_inputs, mean_image
 from armdigits.training.loss import Distillation
@@ -76,7 +76,7 @@ def train(
             train_loss = _train_one_epoch(step, chunks, len(train_data), recipe, epoch, group)
         if group.rank != 0:
             continue
-        logits = logits_of(model, pixels)
+        logits = model_logits(model, pixels)
         loss, share = cross_entropy(logits, targets), accuracy(logits, targets)
         row = Epoch(epoch=epoch, train_loss=train_loss, validation_loss=loss, validation_accuracy=share)
         history.append(row)

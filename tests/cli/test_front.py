@@ -52,6 +52,7 @@ def test_python_m_armdigits_is_the_command(capsys):
             "dataset: params.yaml: dataset.name: expected one of mnist, digits, idx, folder, got ",
         ),
         (["dataset", "mnist", "nowhere"], "dataset: params.yaml: dataset.path: nowhere: no such folder"),
+        (["sweep", "a.json", "--save=b.json"], "sweep: argument --save: not allowed with argument FILE; see: "),
         (["sweep", "--all"], "sweep: unrecognized arguments: --all; see: armdigits --help"),
         (["compare", "one"], "compare: the following arguments are required: FOLDER; see: armdigits compare --help"),
     ],

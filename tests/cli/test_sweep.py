@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from armdigits.cli.experiments import left_over
+from armdigits.cli.exp_show import left_over
 from armdigits.cli.sweep import read, table
 from armdigits.cli.sweep import run as sweep_files
 from armdigits.core import paths
@@ -42,12 +42,12 @@ class Sweep:
         wait_for_the_queue(project)
         self.left_behind = ask(project, "git status --short"), (project / ".state").exists()
         self.table_here = ask(project, "python -m armdigits sweep")
-        ask(project, "python -m armdigits experiments", folder / "here.json")
+        ask(project, "python -m armdigits sweep --save", folder / "here.json")
 
         clone = folder / "clone"
         ask(folder, "git clone --quiet -c user.name=t -c user.email=t@x.invalid", project, clone)
         self.run_there = ask(clone, "python -m armdigits experiment evaluate.misclassified=9")
-        ask(clone, "python -m armdigits experiments", folder / "there.json")
+        ask(clone, "python -m armdigits sweep --save", folder / "there.json")
         self.table_of_both = ask(clone, "python -m armdigits sweep", folder / "here.json", folder / "there.json")
         self.accuracy_there = json.loads((clone / "metrics/evaluate.json").read_text("utf-8"))["accuracy"]
         self.picture_there = (clone / paths.MISCLASSIFIED).read_bytes()
@@ -162,7 +162,7 @@ def test_experiments_without_a_result_are_counted_by_state():
 
 def test_a_state_cannot_control_the_terminal(folder, capsys):
     Path("one.json").write_text(shown(experiment(None, "\x1b[2J", seed=1)), "utf-8")
-    sweep_files(Namespace(files=["one.json"]))
+    sweep_files(Namespace(files=["one.json"], save=None))
     assert r"Without a result: 1 \x1b[2J (" in capsys.readouterr().out
 
 

@@ -99,7 +99,7 @@ def test_a_failure_of_executorchs_flatc_names_the_temporary_folder(
 @pytest.mark.slow
 def test_a_full_temporary_folder_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ExecuTorch writes a program with its own tool, in a temporary folder."""
-    exported = build.export(NeuralNetwork(use_dropout=False), MNIST, 8)
+    exported = build.trace(NeuralNetwork(use_dropout=False), MNIST, 8)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with (
         mounted(tmp_path, "size=16k"),

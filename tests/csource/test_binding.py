@@ -26,7 +26,7 @@ def program(ran: Path) -> CProgram:
 
 def test_arrays_and_tensors_of_both_types_give_the_int8_programs_logits(program: CProgram) -> None:
     test = read_split(paths.TEST_DATA)
-    expected = read_program(paths.INT8_PROGRAM).logits_of(test.pixels())
+    expected = read_program(paths.INT8_PROGRAM).logits(test.pixels())
     images = test.images
     for logits in (
         torch.from_numpy(program(images.numpy())),

@@ -48,7 +48,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def logits_of(source: dict[str, str], folder: Path, images: np.ndarray, command: Sequence[str]) -> list[np.ndarray]:
+def compiled_logits(
+    source: dict[str, str], folder: Path, images: np.ndarray, command: Sequence[str]
+) -> list[np.ndarray]:
     """The logits of both entries, compiled with that command."""
     toolchain.write(source, folder)
     subprocess.run([*command, "-shared", "-fPIC", "digits.c", "-o", "digits.so"], cwd=folder, check=True)
@@ -68,7 +70,7 @@ def logits_of(source: dict[str, str], folder: Path, images: np.ndarray, command:
 
 
 def expected(program: Contents, images: np.ndarray) -> np.ndarray:
-    return reference.logits_of(program, images.reshape(-1, 1, 28, 28))
+    return reference.reference_logits(program, images.reshape(-1, 1, 28, 28))
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
@@ -94,7 +96,7 @@ def test_both_entries_equal_the_reference_to_the_bit(
         pytest.skip(f"no {compiler} here")
     images = pictures(60)
     command = [*COMPILERS[compiler], *STRICT, *options]
-    for logits in logits_of(sources(program, ABOUT), tmp_path, images, command):
+    for logits in compiled_logits(sources(program, ABOUT), tmp_path, images, command):
         np.testing.assert_array_equal(logits.view(np.int32), expected(program, images).view(np.int32))
 
 
@@ -123,7 +125,7 @@ def test_images_in_colour_that_are_not_square_give_the_reference_on_every_target
     images = np.random.default_rng(0).integers(0, 256, (10, *COLOUR)).astype(np.uint8)
     source = sources(program, replace(ABOUT, shape=COLOUR, reading="photo"))
     assert "24x40 pixels in colour" in source["digits.c"]
-    runs, _ = targets.run_everywhere(source, images, reference.logits_of(program, images), emulated=2)
+    runs, _ = targets.run_everywhere(source, images, reference.reference_logits(program, images), emulated=2)
     assert {name for name, result in runs.items() if result.equal != result.compared} == set()
 
 
@@ -145,7 +147,7 @@ def test_gcc_for_vectors_of_any_length_gives_the_reference(tmp_path: Path, progr
 def test_a_compiler_that_fused_the_rounding_would_be_noticed(tmp_path: Path) -> None:
     """The sums of `halves` tell the two roundings apart: here one without its clamp, in exact arithmetic."""
     program = halves(200)
-    (layer,) = reference.layers_of(program)
+    (layer,) = reference.quantized_layers(program)
     exact = np.rint(layer.bias.astype(np.float64) * layer.factor.astype(np.float64))
     rounded = expected(program, np.zeros((1, 28, 28), np.uint8))[0] / layer.output.scale
     assert np.abs(exact - rounded).min() > 0.9
@@ -156,7 +158,7 @@ def test_pixels_that_calibration_has_not_seen_are_clamped(tmp_path: Path) -> Non
     images = pictures(20)
     source = sources(program, ABOUT)
     assert "level[image[i]]" in source["digits.c"]
-    for logits in logits_of(source, tmp_path, images, [*COMPILERS["zig"], *STRICT, "-O2"]):
+    for logits in compiled_logits(source, tmp_path, images, [*COMPILERS["zig"], *STRICT, "-O2"]):
         np.testing.assert_array_equal(logits, expected(program, images))
 
 

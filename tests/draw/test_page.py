@@ -118,7 +118,7 @@ def page(opened: Page, page_file: Path) -> Iterator[Page]:
     ]
 
 
-def logits_of(page: Page, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def page_logits(page: Page, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The logits [N, classes] of uint8 [N, 28, 28], from the page's own instance of the program."""
     content = [
         base64.b64decode(page.run(LOGITS, base64.b64encode(part).decode())) for part in np.array_split(images, 10)
@@ -138,7 +138,7 @@ def test_every_test_image_gives_the_programs_logits_to_the_bit(page: Page, pipel
     monkeypatch.chdir(pipeline)
     images = read_split(paths.TEST_DATA).images.numpy()
     expected = read_c_program()(images)
-    assert logits_of(page, images).tobytes() == expected.tobytes()
+    assert page_logits(page, images).tobytes() == expected.tobytes()
 
 
 @needs_browser
@@ -346,7 +346,7 @@ def test_mnists_test_images_give_the_programs_logits_and_every_drawn_digit_is_re
     images = read_split(paths.TEST_DATA).images.numpy()
     program = read_program(paths.INT8_PROGRAM)
     expected = np.concatenate([program(pixels_of(part)).numpy() for part in torch.from_numpy(images).split(500)])
-    assert logits_of(page, images).tobytes() == expected.tobytes()
+    assert page_logits(page, images).tobytes() == expected.tobytes()
     for digit, strokes in DIGITS.items():
         for kind, width in (("mouse", 9), ("touch", 18), ("pen", 28)):
             page.run("clear(); page.pen.value = arguments[0]", width)

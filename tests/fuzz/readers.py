@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import socket
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -55,7 +56,7 @@ def write_run() -> None:
     model, weights_sha256 = checkpoint.read_checkpoint(paths.MODEL)
     pixels = read_split(paths.TRAIN_DATA).pixels()
     networks = (model, ConvolutionalNetwork(use_dropout=False))
-    exported, convolutional = (build.export(each, MNIST, 8) for each in networks)
+    exported, convolutional = (build.trace(each, MNIST, 8) for each in networks)
     programs = {
         paths.FP32_PROGRAM: build.lower(exported),
         paths.INT8_PROGRAM: build.lower(build.quantize(exported, pixels, 8)),
@@ -121,7 +122,9 @@ def picture(form: str = "png", mode: str = "L", **options: object) -> io.BytesIO
     pixels = np.full((40, 30), 255, np.uint8)
     pixels[8:32, 13:17] = 0
     buffer = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(buffer, form, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of pillow_heif, which uses an old method of Pillow's
+        Image.fromarray(pixels).convert(mode).save(buffer, form, **options)
     return buffer
 
 
@@ -362,7 +365,7 @@ READERS = {
         lambda: predict.run(Namespace(files=["picture.png"], program="int8", show=False, json=False)),
         paths.PROGRAM_RECORD,
     ),
-    "sweep": records(lambda: sweep.run(Namespace(files=["experiments.json"])), "experiments.json"),
+    "sweep": records(lambda: sweep.run(Namespace(files=["experiments.json"], save=None)), "experiments.json"),
     "compare": records(
         lambda: compare.run(Namespace(folders=[Path(), Path("other")])),
         *(paths.EVALUATE_METRICS, paths.QUANTIZE_METRICS, paths.BENCHMARK_DETAILS),

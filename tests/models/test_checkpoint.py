@@ -26,7 +26,7 @@ from armdigits.models.checkpoint import (
 from armdigits.models.mlp import NeuralNetwork
 from tests.helpers import PARAMETERS, some_images, write_some_data
 
-AGAIN = "run: dvc repro --force train"
+RUN_TRAIN = "run: dvc repro --force train"
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_equal_weights_give_equal_bytes(model: NeuralNetwork) -> None:
 )
 def test_a_file_other_than_safetensors_is_refused(model: NeuralNetwork, damage: Callable[[bytes], bytes]) -> None:
     paths.MODEL.write_bytes(damage(paths.MODEL.read_bytes()))
-    with pytest.raises(BadInput, match=f"^models/model.safetensors: not a safetensors checkpoint .*{AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/model.safetensors: not a safetensors checkpoint .*{RUN_TRAIN}$"):
         read_checkpoint(paths.MODEL)
 
 
@@ -78,7 +78,7 @@ def test_a_flipped_bit_is_refused(model: NeuralNetwork) -> None:
     content = bytearray(paths.MODEL.read_bytes())
     content[-1] ^= 1
     paths.MODEL.write_bytes(content)
-    with pytest.raises(BadInput, match=f"expected weights of SHA-256 .* found .*{AGAIN}$"):
+    with pytest.raises(BadInput, match=f"expected weights of SHA-256 .* found .*{RUN_TRAIN}$"):
         read_checkpoint(paths.MODEL)
 
 
@@ -96,7 +96,7 @@ def test_a_checkpoint_trained_on_other_data_is_refused(model: NeuralNetwork) -> 
 def test_a_checkpoint_for_images_of_another_shape_is_refused(model: NeuralNetwork) -> None:
     rewrite(lambda _, record: record.update(shape=[3, 32, 32]))
     line = r"for images \[3, 32, 32\], but those in data/ are \[1, 28, 28\]"
-    with pytest.raises(BadInput, match=f"^models/model.safetensors: {line}; {AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/model.safetensors: {line}; {RUN_TRAIN}$"):
         read_checkpoint(paths.MODEL)
 
 
@@ -110,10 +110,10 @@ def test_a_checkpoint_trained_with_other_settings_is_refused(model: NeuralNetwor
 
 def test_a_checkpoint_of_another_network_is_refused(model: NeuralNetwork) -> None:
     assert read_checkpoint(paths.MODEL, network=Model(name="mlp"))[0].state_dict().keys() == model.state_dict().keys()
-    with pytest.raises(BadInput, match=f"made with another model.name than that in params.yaml; {AGAIN}$"):
+    with pytest.raises(BadInput, match=f"made with another model.name than that in params.yaml; {RUN_TRAIN}$"):
         read_checkpoint(paths.MODEL, network=Model(name="cnn"))
     rewrite(lambda _, record: record.update(network="rnn"))
-    with pytest.raises(BadInput, match=rf"^models/model.safetensors: of an unknown network \(rnn\); {AGAIN}$"):
+    with pytest.raises(BadInput, match=rf"^models/model.safetensors: of an unknown network \(rnn\); {RUN_TRAIN}$"):
         read_checkpoint(paths.MODEL)
 
 
@@ -143,13 +143,13 @@ def test_of_a_long_reason_the_message_has_the_begin(model: NeuralNetwork) -> Non
 @pytest.mark.parametrize("record", ["[]", "{", '{"format": 1}', "[" * 100_000])
 def test_a_malformed_record_is_refused(model: NeuralNetwork, record: str) -> None:
     save_file({"linear3.bias": torch.zeros(10, dtype=torch.bfloat16)}, paths.MODEL, {"record": record})
-    with pytest.raises(BadInput, match=f"^models/model.safetensors: not a safetensors checkpoint .*{AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/model.safetensors: not a safetensors checkpoint .*{RUN_TRAIN}$"):
         read_checkpoint(paths.MODEL)
 
 
 def test_a_safetensors_file_without_a_record_is_refused(model: NeuralNetwork) -> None:
     save_file(model.state_dict(), paths.MODEL)
-    with pytest.raises(BadInput, match=f"^models/model.safetensors: not a safetensors checkpoint .*{AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/model.safetensors: not a safetensors checkpoint .*{RUN_TRAIN}$"):
         read_checkpoint(paths.MODEL)
 
 

@@ -8,7 +8,7 @@ from armdigits.models.scoring import (
     calibration_error,
     confident_mistakes,
     cross_entropy,
-    logits_of,
+    model_logits,
 )
 from tests.helpers import some_images
 
@@ -16,7 +16,7 @@ from tests.helpers import some_images
 def test_logits_are_those_of_evaluation_mode_and_the_mode_is_restored() -> None:
     model, pixels = NeuralNetwork(dropout=0.5), some_images(1100).pixels()
     expected = model.eval()(pixels)
-    assert torch.allclose(logits_of(model.train(), pixels), expected, atol=1e-6)
+    assert torch.allclose(model_logits(model.train(), pixels), expected, atol=1e-6)
     assert model.training
 
 

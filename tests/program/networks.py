@@ -5,12 +5,12 @@ from math import prod
 
 import numpy as np
 
-from armdigits.program.contents import Activation, Constant, Contents, Convolution, Layer, Linear, MaxPool, Window
+from armdigits.program.contents import Activation, Constant, Contents, Convolution, Linear, MaxPool, Node, Window
 
 PIXEL = Activation(np.float32(1) / np.float32(255), -128)
 
 
-def contents(layers: tuple[Layer, ...]) -> Contents:
+def contents(layers: tuple[Node, ...]) -> Contents:
     nodes = {Linear: "XNNFullyConnected", Convolution: "XNNConv2d", MaxPool: "XNNMaxPooling2d"}
     return Contents(
         ("XnnpackBackend",), (), ("XNNConvert", *(nodes[type(layer)] for layer in layers), "XNNConvert"), layers

@@ -29,9 +29,9 @@ def test_the_empty_program_returns_the_first_pixels(pipeline: Path) -> None:
 
 @pytest.mark.slow
 def test_a_program_with_a_largest_batch_of_1_takes_single_images(model: NeuralNetwork) -> None:
-    program = Program(build.lower(build.export(model, MNIST, 1)), "single.pte")
+    program = Program(build.lower(build.trace(model, MNIST, 1)), "single.pte")
     images = some_images(2).pixels()
-    torch.testing.assert_close(program.logits_of(images), model(images).detach())
+    torch.testing.assert_close(program.logits(images), model(images).detach())
     with pytest.raises(BadInput, match=r"expected float32 \[1 to 1, 1, 28, 28\]"):
         program(images)
 
@@ -39,7 +39,7 @@ def test_a_program_with_a_largest_batch_of_1_takes_single_images(model: NeuralNe
 @pytest.mark.slow
 def test_equal_weights_and_calibration_images_give_equal_bytes(model: NeuralNetwork) -> None:
     def programs() -> list[bytes]:
-        exported = build.export(model, MNIST, BATCH)
+        exported = build.trace(model, MNIST, BATCH)
         return [build.lower(exported), build.lower(build.quantize(exported, some_images(50).pixels(), BATCH))]
 
     assert programs() == programs()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from armdigits.core.shape import MNIST
 from armdigits.program import reference
-from armdigits.program.build import export, lower, quantize
+from armdigits.program.build import lower, quantize, trace
 from armdigits.program.contents import Contents, Convolution, MaxPool, Window, read_back
 from armdigits.program.proofs import prove_fp32, prove_int8
 from armdigits.program.runtime import Program
@@ -41,7 +41,7 @@ def pixels() -> Tensor:
 
 @pytest.fixture(scope="module")
 def programs(model: nn.Module, pixels: Tensor) -> dict[str, bytes]:
-    exported = export(model, MNIST, BATCH)
+    exported = trace(model, MNIST, BATCH)
     return {"fp32": lower(exported), "int8": lower(quantize(exported, pixels, BATCH))}
 
 
@@ -101,7 +101,7 @@ def test_the_reference_gives_the_int8_programs_logits_to_the_bit(
     programs: dict[str, bytes], contents: dict[str, Contents], pixels: Tensor
 ) -> None:
     found, expected = (
-        Program(programs["int8"], "int8").logits_of(pixels),
+        Program(programs["int8"], "int8").logits(pixels),
         reference.activations(contents["int8"], pixels.numpy())[-1],
     )
     assert found.numpy().tobytes() == expected.tobytes()
@@ -111,7 +111,7 @@ def test_the_reference_gives_the_int8_programs_logits_to_the_bit(
 def test_the_reference_computes_convolutions_as_torch() -> None:
     program, pixels = convolutional(), some_images(3).pixels()
     _, pool, depthwise, *_ = program.layers
-    layer = reference.layers_of(program)[1]
+    layer = reference.quantized_layers(program)[1]
     before, after, *_ = reference.activations(program, pixels.numpy())
     inputs = nn.functional.max_pool2d(torch.from_numpy(before), pool.window.size)
     weight, bias = torch.from_numpy(depthwise.weight.values()), torch.from_numpy(depthwise.bias.stored)

@@ -117,11 +117,11 @@ def test_the_table_has_a_line_of_at_most_80_columns_for_each_proof(
 
 @pytest.fixture(scope="module")
 def exported(model: NeuralNetwork) -> ExportedProgram:
-    return build.export(model, MNIST, BATCH)
+    return build.trace(model, MNIST, BATCH)
 
 
 def build_fp32(model: nn.Module) -> Contents:
-    return read_back(build.lower(build.export(model, MNIST, BATCH)), "fp32.pte")
+    return read_back(build.lower(build.trace(model, MNIST, BATCH)), "fp32.pte")
 
 
 def lower_int8(exported: ExportedProgram, calibration: Tensor) -> Contents:
@@ -129,7 +129,7 @@ def lower_int8(exported: ExportedProgram, calibration: Tensor) -> Contents:
 
 
 def build_int8(model: nn.Module, calibration: Tensor) -> Contents:
-    return lower_int8(build.export(model, MNIST, BATCH), calibration)
+    return lower_int8(build.trace(model, MNIST, BATCH), calibration)
 
 
 def changed(model: NeuralNetwork, change: Callable[[NeuralNetwork], object]) -> NeuralNetwork:

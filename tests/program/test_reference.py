@@ -19,7 +19,7 @@ from tests.helpers import needs_mnist
 
 
 def assert_equal_logits(program: Program, contents: Contents, pixels: Tensor) -> None:
-    found, expected = program.logits_of(pixels).numpy(), reference.activations(contents, pixels.numpy())[-1]
+    found, expected = program.logits(pixels).numpy(), reference.activations(contents, pixels.numpy())[-1]
     assert found.tobytes() == expected.tobytes(), f"{np.mean(found == expected):.4%} of the logits are equal"
 
 
@@ -69,7 +69,7 @@ def test_the_activations_are_those_of_the_models_layers_within_the_noise(
 def test_sums_wrap_around_like_int32() -> None:
     unit = Activation(np.float32(1), 0)
     bias = np.array([2**31 - 1, 0], np.int32)
-    layer = reference.Layer(np.ones((2, 1), np.int8), bias, np.ones(2, np.float32), False, unit, unit)
+    layer = reference.QuantizedLayer(np.ones((2, 1), np.int8), bias, np.ones(2, np.float32), False, unit, unit)
     assert layer.sums(np.array([[3]], np.int8)).tolist() == [[-(2**31) + 2, 3]]
 
 
@@ -86,7 +86,7 @@ def test_outputs_are_rounded_clamped_and_moved_to_the_zero_point(
     scaled: list[float], zero_point: int, relu: bool, stored: list[int]
 ) -> None:
     values = np.array(scaled, np.float32)
-    layer = reference.Layer(
+    layer = reference.QuantizedLayer(
         np.zeros((len(values), 1), np.int8),
         np.ones(len(values), np.int32),
         values,
@@ -105,4 +105,4 @@ def test_a_program_with_float_layers_is_refused(fp32_contents: Contents, test_pi
 def test_onnx_runtime_gives_the_fp32_programs_logits(fp32: Program, model: NeuralNetwork, test_pixels: Tensor) -> None:
     session = onnxruntime.InferenceSession(onnx_model(model), providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, {"images": test_pixels.numpy()})
-    torch.testing.assert_close(fp32.logits_of(test_pixels), torch.from_numpy(expected), atol=1e-4, rtol=0)
+    torch.testing.assert_close(fp32.logits(test_pixels), torch.from_numpy(expected), atol=1e-4, rtol=0)

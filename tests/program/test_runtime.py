@@ -12,12 +12,12 @@ from armdigits.core import files, paths
 from armdigits.core.errors import BadInput
 from armdigits.data.dataset import read_provenance
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.models.scoring import logits_of
+from armdigits.models.scoring import model_logits
 from armdigits.program import runtime
 from armdigits.program.runtime import Program, read_content, read_program
 from tests.helpers import run, write_some_data
 
-AGAIN = "run: dvc repro --force quantize"
+RUN_QUANTIZE = "run: dvc repro --force quantize"
 EITHER = pytest.mark.parametrize("name", ["fp32", "int8"])
 
 
@@ -28,13 +28,13 @@ def program(request: pytest.FixtureRequest, name: str) -> Program:
 
 
 def test_the_fp32_program_computes_the_models_logits(fp32: Program, model: NeuralNetwork, test_pixels: Tensor) -> None:
-    torch.testing.assert_close(fp32.logits_of(test_pixels), logits_of(model, test_pixels), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(fp32.logits(test_pixels), model_logits(model, test_pixels), atol=1e-4, rtol=1e-4)
 
 
 def test_the_int8_program_is_close_to_the_model_and_has_int8_logits(
     int8: Program, model: NeuralNetwork, test_pixels: Tensor
 ) -> None:
-    logits, expected = int8.logits_of(test_pixels), logits_of(model, test_pixels)
+    logits, expected = int8.logits(test_pixels), model_logits(model, test_pixels)
     assert (logits.argmax(1) == expected.argmax(1)).float().mean() > 0.97
     assert len(logits.unique()) <= 256
 
@@ -80,7 +80,7 @@ def test_one_pixel_outside_0_to_1_is_refused(program: Program, value: float) -> 
         program(images)
 
 
-@pytest.mark.parametrize("call", [Program.__call__, lambda program, images: program.forward(images), Program.logits_of])
+@pytest.mark.parametrize("call", [Program.__call__, lambda program, images: program.forward(images), Program.logits])
 def test_logits_do_not_change_when_the_program_is_called_again(
     int8: Program, test_pixels: Tensor, call: Callable[[Program, Tensor], Tensor]
 ) -> None:
@@ -95,7 +95,7 @@ def test_logits_of_many_batches_are_those_of_each_batch(int8: Program, test_pixe
     pixels = test_pixels[: 2 * int8.max_batch + 3]
     expected = torch.cat([int8(batch) for batch in pixels.split(int8.max_batch)])
     assert len(expected) > 2 * int8.max_batch
-    assert torch.equal(int8.logits_of(pixels), expected)
+    assert torch.equal(int8.logits(pixels), expected)
 
 
 def test_a_view_is_overwritten_by_the_next_call(int8: Program, test_pixels: Tensor) -> None:
@@ -146,7 +146,7 @@ def test_damaged_bytes_are_refused_before_they_reach_the_runtime(
     pipeline: Path, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "load", lambda _: pytest.fail("the runtime has got the bytes"))
-    with pytest.raises(BadInput, match=f"^x.pte: .*{AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^x.pte: .*{RUN_QUANTIZE}$"):
         Program(damage((pipeline / paths.INT8_PROGRAM).read_bytes()), "x.pte")
 
 
@@ -192,18 +192,18 @@ def test_the_record_has_the_digest_of_each_program_and_of_the_weights(written: b
 @pytest.mark.parametrize("weights_sha256", [None, "0123"])
 def test_bytes_that_differ_from_the_record_are_refused(written: bytes, weights_sha256: str | None) -> None:
     paths.INT8_PROGRAM.write_bytes(written + b"!")
-    with pytest.raises(BadInput, match=f"^models/int8.pte: expected SHA-256 .* found .*{AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/int8.pte: expected SHA-256 .* found .*{RUN_QUANTIZE}$"):
         read_program(paths.INT8_PROGRAM, weights_sha256)
 
 
 def test_a_program_of_another_checkpoint_is_refused(written: bytes) -> None:
-    with pytest.raises(BadInput, match=f"^models/int8.pte: made from another checkpoint .*; {AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/int8.pte: made from another checkpoint .*; {RUN_QUANTIZE}$"):
         read_program(paths.INT8_PROGRAM, "4567")
 
 
 def test_a_program_that_the_record_does_not_name_is_refused(written: bytes) -> None:
     paths.EMPTY_PROGRAM.write_bytes(b"")
-    with pytest.raises(BadInput, match=f"^models/programs.json: has no entry empty.pte; {AGAIN}$"):
+    with pytest.raises(BadInput, match=f"^models/programs.json: has no entry empty.pte; {RUN_QUANTIZE}$"):
         read_content(paths.EMPTY_PROGRAM)
 
 

@@ -107,7 +107,7 @@ def test_classes_that_are_never_predicted_are_named(
 ) -> None:
     set_parameters(project, {"evaluate.min_accuracy": "0.0"})
     predicted = [label % 8 for label in range(30)]
-    monkeypatch.setattr("stages.evaluate.logits_of", lambda *_: logits_for(predicted))
+    monkeypatch.setattr("stages.evaluate.model_logits", lambda *_: logits_for(predicted))
     assert run_stage_here("evaluate") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "warning: never predicted: 8, 9"
 
@@ -128,7 +128,7 @@ def test_a_perfect_score_on_many_images_fails(
 ) -> None:
     split = some_images(2000)
     monkeypatch.setattr("stages.evaluate.read_split", lambda _: split)
-    monkeypatch.setattr("stages.evaluate.logits_of", lambda *_: logits_for(split.labels.tolist()))
+    monkeypatch.setattr("stages.evaluate.model_logits", lambda *_: logits_for(split.labels.tolist()))
     assert run_stage_here("evaluate") == 1
     expected = "evaluate: all 2,000 test images are correct: look for test images in the training data\n"
     assert capsys.readouterr().err == expected

@@ -6,7 +6,7 @@ from torch import Tensor
 from armdigits.core import paths, records
 from armdigits.core.parameters import Augmentation, load_parameters
 from armdigits.models.checkpoint import read_teacher_logits
-from armdigits.models.scoring import logits_of
+from armdigits.models.scoring import model_logits
 from armdigits.models.teacher import Teacher
 from armdigits.training.augmentation import augment
 from stages.teach import teacher_logits
@@ -24,14 +24,14 @@ def logits_of_20_images(ranges: Augmentation, views: int) -> tuple[Teacher, Tens
 
 def test_without_augmentation_the_logits_are_those_of_the_images():
     teacher, found = logits_of_20_images(OFF, views=1)
-    assert torch.equal(found, logits_of(teacher, some_images(20).pixels()))
+    assert torch.equal(found, model_logits(teacher, some_images(20).pixels()))
 
 
 def test_the_logits_of_an_image_are_the_mean_over_its_views():
     teacher, found = logits_of_20_images(MILD, views=3)
     generator = torch.Generator().manual_seed(3)
     views = [augment(some_images(20).pixels(), MILD, generator) for _ in range(3)]
-    expected = torch.stack([logits_of(teacher, view) for view in views]).mean(0)
+    expected = torch.stack([model_logits(teacher, view) for view in views]).mean(0)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     assert not torch.equal(views[0], views[1])
 

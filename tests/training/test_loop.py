@@ -8,7 +8,7 @@ from armdigits.core.errors import Failure
 from armdigits.core.parameters import Augmentation, Train
 from armdigits.core.records import Epoch
 from armdigits.models.mlp import NeuralNetwork
-from armdigits.models.scoring import accuracy, cross_entropy, logits_of
+from armdigits.models.scoring import accuracy, cross_entropy, model_logits
 from armdigits.training import batches
 from armdigits.training.batches import ORDER, chunks_of_epoch, epoch_seed
 from armdigits.training.centring import mean_image
@@ -82,7 +82,7 @@ def test_dropout_is_on_in_training_and_off_in_validation():
     model, history = trained(dropout=0.5)
     assert not equal(model, trained(dropout=0.0)[0])
     images = some_images(20, 9)
-    logits = logits_of(model, images.pixels())
+    logits = model_logits(model, images.pixels())
     assert history[-1].validation_loss == cross_entropy(logits, images.targets())
     assert history[-1].validation_accuracy == accuracy(logits, images.targets())
 

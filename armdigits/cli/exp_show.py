@@ -1,34 +1,12 @@
-"""Write the experiments of this commit to a file, for `armdigits sweep` on another machine.
+"""The experiments of this commit, as `dvc exp show` knows them: what `armdigits sweep` reads."""
 
-The file is what `dvc exp show --json` prints, without the metrics of stages that an experiment did not run.
-"""
-
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from armdigits.cli import dvc
-from armdigits.core import files, git, paths
+from armdigits.core import git, paths
 
 Parameters = dict[str, Any]  # values by key, as train.seed
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    parser.add_argument(
-        "file",
-        nargs="?",
-        type=Path,
-        default=Path("experiments.json"),
-        metavar="FILE",
-        help="where to write them (default: %(default)s)",
-    )
-
-
-def run(options: argparse.Namespace) -> None:
-    """Write the file."""
-    files.write_bytes(options.file, shown().encode())
 
 
 def shown() -> str:

@@ -1,4 +1,4 @@
-"""A run beside that of another commit: metrics, learning curves, confusion matrix. Git has the files of both."""
+"""A run against that of another commit: metrics, learning curves, confusion matrix. Git has the files of both."""
 
 from pathlib import Path
 from typing import TypeVar

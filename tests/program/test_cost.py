@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from armdigits.program.compare import Disagreement, disagreements, mcnemar, powers, sqnr_db
+from armdigits.program.cost import Disagreement, disagreements, mcnemar, powers, sqnr_db
 
 
 def test_sqnr_is_the_ratio_of_powers_in_decibels() -> None:
