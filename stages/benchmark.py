@@ -79,7 +79,7 @@ def variants_of(model: nn.Module, fp32: Program, int8: Program, c: Call, empty: 
 def benchmark(
     variants: dict[str, Call], pixels: Tensor, batch: int, settings: Benchmark
 ) -> tuple[dict[str, Any], dict[str, Nanoseconds]]:
-    """Time the variants at one batch size on images float32 [N, 1, 28, 28].
+    """Time the variants at one batch size on images float32 [N, C, H, W].
 
     Returns:
         The details of this batch size, and the duration of each call.

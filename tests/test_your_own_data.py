@@ -1,5 +1,6 @@
 """docs/your-own.md does what it says about data: its code and its commands, in a copy of the project."""
 
+import itertools
 import json
 import re
 import shlex
@@ -9,10 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
 from armdigits.cli import main
-from armdigits.data.dataset import Split
+from armdigits.core import paths
+from armdigits.core.shape import Shape
+from armdigits.data.dataset import Split, read_split
 from armdigits.data.sources import digits
+from armdigits.models import networks
 from tests.helpers import (
     MIRROR,
     copy_project,
@@ -36,8 +41,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def command(name: str) -> list[str]:
-    """The page's command for the data set `name`."""
-    (found,) = [line for line in COMMANDS if f" {name} " in line]
+    """The page's first command for the data set, or with the option, `name`."""
+    found = next(line for line in COMMANDS if f" {name} " in line)
     return [sys.executable, "-m", *shlex.split(found, comments=True)]
 
 
@@ -97,6 +102,61 @@ def test_the_pages_command_selects_the_data_set_and_download_reads_it(
     assert record(project)["classes"] == NAMES[name]
 
 
+def write_photos(folder: Path, count: int, seed: int) -> None:
+    """Discs, crosses and stripes in random colours and places: 48x40 pixels, PNG and JPEG in turns."""
+    random = np.random.default_rng(seed)
+    for name, number in itertools.product(("cross", "disc", "stripes"), range(count)):
+        dark, light = (tuple(int(value) for value in random.integers(low, low + 100, 3)) for low in (0, 156))
+        x, y = (int(value) for value in random.integers((14, 12), (34, 28)))
+        picture = Image.new("RGB", (48, 40), light)
+        draw = ImageDraw.Draw(picture)
+        if name == "disc":
+            draw.circle((x, y), 10, dark)
+        else:
+            for offset in (0,) if name == "cross" else range(-48, 49, 12):
+                draw.line((x + offset, 0, x + offset, 39), dark, 6)
+        if name == "cross":
+            draw.line((0, y, 47, y), dark, 6)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        picture.save(folder / name / f"{number}.{'png' if number % 2 else 'jpg'}")
+
+
+def noise(shape: Shape, classes: int, each: int) -> Split:
+    """Random images, `each` of a class."""
+    count = classes * each
+    images = np.random.default_rng(count).integers(0, 256, (count, *shape), np.uint8)
+    return Split(torch.from_numpy(images), torch.arange(classes, dtype=torch.uint8).repeat(each))
+
+
+@pytest.mark.parametrize(("shape", "classes"), [((3, 32, 32), 3), ((1, 28, 28), 100)])
+def test_idx_files_of_any_shape_and_up_to_100_classes_are_selected_and_read(
+    project: Path, shape: Shape, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = noise(shape, classes, 20), noise(shape, classes, 2)
+    write_idx(project / "fashion", {"train": train, "t10k": test})
+    monkeypatch.chdir(project)
+    main(command("idx")[3:])
+    assert [run_stage_here(stage) for stage in ("preflight", "download")] == [0, 0]
+    assert len(record(project)["classes"]) == classes
+    read = read_split(paths.TEST_DATA)
+    assert torch.equal(read.images, test.images)
+    assert torch.equal(read.labels, test.labels)
+
+
+def test_large_images_of_ink_in_two_classes_are_selected_and_read_and_fit_each_network(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(project / "pictures", 15, {"circle": 0, "square": 7}, side=120)
+    monkeypatch.chdir(project)
+    main(command("--ink")[3:])
+    assert [run_stage_here(stage) for stage in ("preflight", "download")] == [0, 0]
+    images = read_split(paths.TEST_DATA).images
+    assert tuple(images.shape[1:]) == (1, 96, 96)
+    for name in networks.NETWORKS:
+        logits = networks.build(name, (1, 96, 96), classes=2)(images.float() / 255)
+        assert logits.shape == (len(images), 2)
+
+
 def start(project: Path) -> None:
     for words in ("git init -q -b main", "git config user.name t", "git config user.email t@x.invalid", "dvc init -q"):
         done(project, *words.split())
@@ -134,6 +194,27 @@ def test_the_pipeline_runs_to_its_end_on_a_folder_of_pictures_and_again_when_one
     assert "Running stage 'download'" not in repro(project, "download")
     (project / picture).unlink()
     assert "Running stage 'download'" in repro(project, "download")
+
+
+@pytest.mark.slow
+def test_the_pipeline_runs_to_its_end_on_photos_in_colour_that_the_user_has_split(project: Path) -> None:
+    start(project)
+    write_photos(project / "pictures" / "train", 40, seed=1)
+    write_photos(project / "pictures" / "test", 10, seed=2)
+    done(project, *[word.replace("96", "32") for word in command("--photo")])
+    sgd = {"train.optimizer": "sgd", "train.momentum": "0.9", "train.learning_rate": "0.05", "train.epochs": "8"}
+    set_parameters(project, {**sgd, "benchmark.max_ratio": "100.0"})
+    repro(project)
+    header = (project / "models" / "c" / "digits.h").read_text("utf-8")
+    assert re.findall(r"#define DIGITS_(?:HEIGHT|WIDTH|CHANNELS) (\d+)", header) == ["32", "32", "3"]
+    picture = "pictures/test/disc/0.jpg"
+    for program in ("int8", "c"):
+        (project / "seen.png").unlink(missing_ok=True)
+        answer = done(project, sys.executable, "-m", "armdigits", "predict", "--show", "--program", program, picture)
+        assert re.match(rf"{picture}: (cross|disc|stripes)(\?  unsure)?  \(", answer)
+        assert (project / "seen.png").exists()
+    done(project, sys.executable, "-m", "armdigits", "report")
+    assert ">stripes</text>" in (project / "report" / "index.html").read_text("utf-8")
 
 
 @pytest.mark.slow

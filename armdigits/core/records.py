@@ -253,6 +253,11 @@ class Programs(Record):
     reading: Reading
     classes: Annotated[list[str], Field(min_length=1)]
 
+    def can_be_drawn(self) -> bool:
+        """Whether the images suit the page to draw on: square ones of ink."""
+        _, height, width = self.shape
+        return self.reading == "ink" and height == width
+
     def digest(self, path: Path) -> str:
         """The SHA-256 of a program."""
         return _entry(self.programs_sha256, path, paths.PROGRAM_RECORD, "quantize")

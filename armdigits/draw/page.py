@@ -29,9 +29,9 @@ def render() -> str:
     """
     quantize = records.read(paths.QUANTIZE_METRICS, records.QuantizeMetrics, "quantize")
     record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
-    _, side, width = record.shape
-    if record.reading != "ink" or side != width:
+    if not record.can_be_drawn():
         raise BadInput(f"the page is for square images of ink, not for {record.reading} {list(record.shape)}")
+    side = record.shape[1]
     source = {path.name: files.read_utf8(path, "export") for path in (paths.C_HEADER, paths.C_SOURCE)}
     program = toolchain.compile_target(source, toolchain.TARGETS["wasm32"])
     classes = record.classes

@@ -63,6 +63,7 @@ def render(base: str = "") -> str:
         layers=noise_of(layers) if layers else None,
         parameters=parameter_tables(parameters.model_dump()),
         provenance=provenance(),
+        can_be_drawn=records.read(paths.PROGRAM_RECORD, records.Programs, "quantize").can_be_drawn(),
         summary=files.read_utf8(paths.LAYERS, "train"),
     )
 
