@@ -53,7 +53,7 @@ def folder_pictures(folder: Path) -> Iterator[tuple[str, Picture]]:
 def mnist_pictures(count: int) -> Iterator[tuple[str, Picture]]:
     """The first test images as PNG, in both polarities."""
     test = read_split(paths.TEST_DATA)
-    for number, (image, label) in enumerate(zip(test.images[:count].numpy(), test.labels.tolist(), strict=False)):
+    for number, (image, label) in enumerate(zip(test.images[:count, 0].numpy(), test.labels.tolist(), strict=False)):
         yield "MNIST, light on dark", (f"test image {number}", label, png(image))
         yield "MNIST, dark on light", (f"test image {number}", label, png(255 - image))
 

@@ -85,7 +85,7 @@ def test_at_least_60_percent_of_the_embedded_digits_are_read_correctly(ran):
 @needs_mnist
 def test_preprocessing_leaves_nine_of_ten_of_mnists_images_almost_unchanged(tmp_path):
     """From files of 28x28 pixels: the digit is placed as MNIST's are. Of the others thin strokes are thickened."""
-    images = sources.mnist(tmp_path / paths.DOWNLOADS)[1].images[:200].numpy()
+    images = sources.mnist(tmp_path / paths.DOWNLOADS)[1].images[:200, 0].numpy()
     moved = 0
     for image in images:
         buffer = io.BytesIO()
