@@ -25,14 +25,14 @@ def without_atheris(monkeypatch):
 
 
 def found(tmp_path: Path, fault: Callable[[], object], seconds: float = 1) -> list[str]:
-    """The findings in a reader that refuses everything, and has the fault where the first letter is no longer an a."""
+    """The findings in a reader that answers where the first letter is an a, and has the fault where it is another."""
     folder = Folder(tmp_path / "planted")
     (tmp_path / "run").mkdir()
 
     def read(content: bytes) -> None:
-        if content and not content.startswith(b"a"):
+        if not content.startswith(b"a"):
             fault()
-        raise BadInput("not a number")
+            raise BadInput("no a")
 
     fuzz(Reader(lambda: [b"aaaaaaaa"], read, memory=GB, seconds=1), tmp_path / "run", folder, seconds, seed=1)
     assert folder.counted()[0] > 1
