@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from armdigits.core import files, lock, paths, records
-from armdigits.core.errors import BadInput, printable
+from armdigits.core.errors import BadInput, Failure, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ def picture_reader(name: str, record: records.Programs) -> Reader:
 
     Returns:
         A function from the bytes of a picture file to what the program reads in it. It raises BadInput when the file
-        is not a picture, shows no digit or several, or when the program has another number of classes.
+        is not a picture, shows no digit or several, and Failure when the program has another number of classes.
 
     Raises:
         BadInput: the program is missing, or is not the one that `quantize` recorded.
@@ -107,9 +107,7 @@ def picture_reader(name: str, record: records.Programs) -> Reader:
         image = read_image(content, record.reading, record.shape, single)
         probabilities = softmax(program(shifted(image)))
         if (found := probabilities.shape[1]) != len(record.classes):
-            raise BadInput(
-                f"{PROGRAMS[name]}: expected {len(record.classes)} logits, one for each class, found {found}"
-            )
+            raise Failure(f"{PROGRAMS[name]}: expected {len(record.classes)} logits, one for each class, found {found}")
         return Reading(image, probabilities[0].tolist(), confidence(probabilities))
 
     return read

@@ -19,7 +19,7 @@ from armdigits.cli import main
 from armdigits.cli.predict import line as line_of
 from armdigits.cli.predict import picture_reader
 from armdigits.core import paths, records
-from armdigits.core.errors import BadInput
+from armdigits.core.errors import Failure
 from armdigits.core.parameters import load_parameters
 from armdigits.data import sources
 from armdigits.data.dataset import Split, read_split
@@ -198,7 +198,7 @@ def test_a_missing_program_names_the_stage_that_writes_it(pictures, capsys):
 
 def test_a_program_for_another_number_of_classes_is_refused(pictures):
     record = records.read(paths.PROGRAM_RECORD, records.Programs, "quantize")
-    with pytest.raises(BadInput, match="models/int8.pte: expected 2 logits, one for each class, found 10"):
+    with pytest.raises(Failure, match="models/int8.pte: expected 2 logits, one for each class, found 10"):
         picture_reader("int8", record.model_copy(update={"classes": ["a", "b"]}))(Path("0.png").read_bytes())
 
 
