@@ -100,7 +100,7 @@ def test_compare_and_sweep_import_nothing_but_pydantic():
     code = (
         "import sys, armdigits.cli.compare, armdigits.cli.sweep; print(*{name.split('.')[0] for name in sys.modules})"
     )
-    found = set(run(ROOT, sys.executable, "-c", code).stdout.split()) - sys.stdlib_module_names
+    found = set(run(ROOT, sys.executable, "-c", code).stdout.split()) - sys.stdlib_module_names - {"sitecustomize"}
     installed = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
     assert {name for name in found if not name.startswith("_")} == {"armdigits"} | installed
 
