@@ -95,7 +95,7 @@ def of_artifact(lab: Laboratory, path: Path, damage: Damage) -> int:
         return 1
     check_one_line(reader, ended, codes=(2,))
     check(str(path) in ended.errors or path == paths.PROGRAM_RECORD, f"{path} is not named: {ended.errors}")
-    check(f"dvc commit --force {maker}" in ended.errors, f"{path}: {maker} is not named: {ended.errors}")
+    check(f"--force {maker}" in ended.errors, f"{path}: {maker} is not named: {ended.errors}")
     return 1
 
 
