@@ -162,7 +162,8 @@ def _straight(mask: Mask) -> list[Mask]:
     found = components(_opened(thick, max(5, width // 6)))
     across = (found.left <= TOUCH * width) & (found.right >= (1 - TOUCH) * width - 1)
     flat = (found.areas <= 0.12 * height * width) & (found.bottom - found.top <= 0.2 * height)
-    return [_band(mask & (found.labels == number)) for number in np.flatnonzero(across & flat)]
+    lines = [mask & (found.labels == number) for number in np.flatnonzero(across & flat)]
+    return [_band(line) for line in lines if line.any()]
 
 
 def _band(line: Mask) -> Mask:

@@ -8,7 +8,7 @@ from armdigits.core.errors import printable
 
 def escaped(text: str) -> str:
     """A name from a record for Markdown: on one line, shown as it is, neither markup nor HTML."""
-    return re.sub(r"([\\`*<>\[\]|])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*<>\[\]|])", r"\\\1", printable(" ".join(text.split())))
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1, padded: bool = False) -> str:
